@@ -1,0 +1,100 @@
+"""A lang folder in memory: phones, words, pronunciations, roots, topology."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from am.errors import InputError
+from am.hmm.topology import Topology
+
+
+@dataclass(frozen=True)
+class Pronunciation:
+    """One way to say a word: its probability (highest of a word is 1) and its phone-ids."""
+
+    probability: float
+    phones: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Lang:
+    """What ``utils/prepare_lang.py`` wrote.
+
+    Attributes:
+        folder: where it lies.
+        phones, words: symbol → id; 0 is ``<eps>``, real phones are contiguous from 1, then the
+            disambiguation symbols ``#0 #1 …``.
+        pronunciations: word-id → its pronunciations.
+        silence_phones: phone-ids that are not speech.
+        optional_silence: phone-id of the silence that may stand between words.
+        silence_probability: how often it does.
+        roots: groups of phone-ids that share a tree root, the base phone's variants together.
+        extra_questions: groups of phone-ids that the lang folder itself suggests as questions.
+        topology: the 10 ms topology.
+        unknown_word: the word that stands for words outside the lexicon.
+    """
+
+    folder: Path
+    phones: Mapping[str, int]
+    words: Mapping[str, int]
+    pronunciations: Mapping[int, tuple[Pronunciation, ...]]
+    silence_phones: tuple[int, ...]
+    optional_silence: int
+    silence_probability: float
+    roots: tuple[tuple[int, ...], ...]
+    extra_questions: tuple[tuple[int, ...], ...]
+    topology: Topology
+    unknown_word: str
+
+    @property
+    def real_phones(self) -> list[int]:
+        """phone-ids without ``<eps>`` and disambiguation symbols, ascending."""
+        return sorted(self.topology.states_of_phone)
+
+    @staticmethod
+    def load(folder: Path) -> Lang:
+        """Read a lang folder; a missing file is an error that names it."""
+        phones = read_symbols(folder / "phones.txt")
+        words = read_symbols(folder / "words.txt")
+
+        def phone_groups(name: str) -> tuple[tuple[int, ...], ...]:
+            lines = _lines(folder / "phones" / name)
+            return tuple(tuple(phones[symbol] for symbol in line.split()) for line in lines)
+
+        pronunciations: dict[int, list[Pronunciation]] = {}
+        for line in _lines(folder / "lexiconp.txt"):
+            word, probability, *symbols = line.split()
+            entry = Pronunciation(float(probability), tuple(phones[s] for s in symbols))
+            pronunciations.setdefault(words[word], []).append(entry)
+        return Lang(
+            folder=folder,
+            phones=phones,
+            words=words,
+            pronunciations={word: tuple(entries) for word, entries in pronunciations.items()},
+            silence_phones=tuple(group[0] for group in phone_groups("silence.txt")),
+            optional_silence=phone_groups("optional_silence.txt")[0][0],
+            silence_probability=float(_lines(folder / "silence_probability.txt")[0]),
+            roots=phone_groups("roots.txt"),
+            extra_questions=phone_groups("extra_questions.txt"),
+            topology=Topology.load(folder / "topology.json"),
+            unknown_word=_lines(folder / "oov.txt")[0],
+        )
+
+
+def read_symbols(path: Path) -> dict[str, int]:
+    """Read a Kaldi symbol table: ``symbol id`` a line."""
+    symbols: dict[str, int] = {}
+    for number, line in enumerate(_lines(path), 1):
+        parts = line.split()
+        if len(parts) != 2 or not parts[1].isdigit():
+            raise InputError(f"{path}: line {number}: expected 'symbol id', found '{line}'")
+        symbols[parts[0]] = int(parts[1])
+    return symbols
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run utils/prepare_lang.py")
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

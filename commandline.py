@@ -1,0 +1,183 @@
+"""What every tool of steps/, utils/ and local/ shares: its usage, its log, its exit status.
+
+A tool without arguments prints what it reads, what it writes and an example.  With arguments it
+echoes its command line, checks that its inputs exist, skips work whose done-marker matches,
+builds its output aside and renames it, and ends with the time it took.  An
+:class:`am.errors.InputError` becomes one line on stderr and exit status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from am import config, outputs
+from am.errors import InputError
+
+log = logging.getLogger("tool")
+
+LOGGED_PACKAGES = ("torch", "lhotse", "kaldifst", "kaldi-decoder", "kaldi-native-fbank")
+Settings = TypeVar("Settings")
+
+
+class _UsageParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\nRun {self.prog} without arguments for its usage.\n")
+
+
+class Tool:
+    """A command-line tool: its options, and how it builds its output.
+
+    Args:
+        summary: what the tool does, in a sentence or two.
+        reads: what it reads, one item a line.
+        writes: what it writes, one item a line.
+        example: a command line that works after the recipe's earlier stages.
+    """
+
+    def __init__(self, summary: str, reads: Iterable[str], writes: Iterable[str], example: str):
+        sections = [("reads", reads), ("writes", writes), ("example", [example])]
+        epilog = "\n".join(
+            line for name, lines in sections for line in (f"{name}:", *(f"  {x}" for x in lines))
+        )
+        self.parser = _UsageParser(
+            description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        self.parser.add_argument(
+            "--redo",
+            action="store_true",
+            default=os.environ.get("MEGAHOUR_REDO", "") == "true",
+            help="do the work again even if the output is up to date",
+        )
+        self.add_argument = self.parser.add_argument
+        self._redo = False
+
+    def add_config(self, default: str | None = None) -> None:
+        """Add ``--config FILE.yaml`` and ``--set key=value``, read by :meth:`settings`."""
+        self.add_argument("--config", type=Path, default=default, help="settings, a YAML file")
+        self.add_argument(
+            "--set",
+            dest="overrides",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="override one setting of the file; may be given several times",
+        )
+
+    def add_jobs(self) -> None:
+        """Add ``--jobs N``: how many processes work side by side."""
+        self.add_argument(
+            "--jobs", type=positive_int, default=os.cpu_count() or 1, help="processes (%(default)s)"
+        )
+
+    def add_device(self) -> None:
+        """Add ``--device``: where tensors live."""
+        self.add_argument(
+            "--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)"
+        )
+
+    @staticmethod
+    def settings(settings_class: type[Settings], options: argparse.Namespace) -> Settings:
+        """The settings of ``--config`` and ``--set`` as ``settings_class``."""
+        return config.load_settings(settings_class, options.config, options.overrides)
+
+    def run(self, main: Callable[[argparse.Namespace], None]) -> NoReturn:
+        """Parse the command line, run ``main`` and exit with its status."""
+        if len(sys.argv) == 1:
+            self.parser.print_help()
+            sys.exit(1)
+        options = self.parser.parse_args()
+        self._redo = options.redo
+        started = time.monotonic()
+        logging.basicConfig(
+            level=logging.INFO,
+            stream=sys.stderr,
+            format="%(asctime)s %(levelname)s %(message)s",
+            datefmt="%H:%M:%S",
+        )
+        log.info("%s", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+        status = 0
+        try:
+            main(options)
+        except InputError as error:
+            print(f"{self.parser.prog}: {error}", file=sys.stderr)
+            status = 1
+        except KeyboardInterrupt:
+            status = 130
+        log.info("%s: exit %d after %.1f s", self.parser.prog, status, time.monotonic() - started)
+        sys.exit(status)
+
+    def build(
+        self,
+        output: Path,
+        inputs: Iterable[Path],
+        settings: Mapping[str, Any],
+        make: Callable[[Path], object],
+        *,
+        is_folder: bool = True,
+    ) -> None:
+        """Build ``output`` with ``make(partial)`` unless it is already up to date.
+
+        Args:
+            output: the folder (or file) that will stand when all is done.
+            inputs: files and folders the result depends on; a missing one stops the tool.
+            settings: every option the result depends on (dataclasses as ``asdict``).
+            make: writes the whole output to the path it is given.
+        """
+        inputs = list(inputs)
+        for path in inputs:
+            if not path.exists():
+                raise InputError(f"{path}: no such file or folder; run the stage that makes it")
+        mark = outputs.fingerprint(self.parser.prog, inputs, settings)
+        if not self._redo and outputs.is_done(output, mark):
+            log.info("%s is up to date (--redo does it again)", output)
+            return
+        partial = outputs.start_partial(output, mark, is_folder=is_folder)
+        handler: logging.Handler | None = None
+        if is_folder:
+            handler = logging.FileHandler(partial / "log.txt")
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            logging.getLogger().addHandler(handler)
+        log.info("command: %s", shlex.join(sys.argv))
+        log.info("python %s, %s", platform.python_version(), _package_versions())
+        started = time.monotonic()
+        try:
+            make(partial)
+        finally:
+            if handler is not None:
+                logging.getLogger().removeHandler(handler)
+                handler.close()
+        seconds = round(time.monotonic() - started, 2)
+        outputs.finish(
+            output,
+            mark,
+            {"command": shlex.join(sys.argv), "settings": dict(settings), "seconds": seconds},
+        )
+        log.info("wrote %s in %.1f s", output, seconds)
+
+
+def positive_int(text: str) -> int:
+    """An option's value that must be a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _package_versions() -> str:
+    versions = []
+    for name in LOGGED_PACKAGES:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f"{name} (missing)")
+    return ", ".join(versions)
