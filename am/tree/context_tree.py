@@ -71,8 +71,10 @@ class ContextTree:
 
     def triphone_pdf_ids(self, left: int, centre: int, right: int, num_states: int) -> list[int]:
         """The pdf-ids of the states of one triphone."""
-        window = (np.array([phone]) for phone in (left, centre, right))
-        return [int(pdf_id) for pdf_id in self.pdf_ids(*window, np.arange(num_states))]
+        pdf_ids = self.pdf_ids(
+            np.array([left]), np.array([centre]), np.array([right]), np.arange(num_states)
+        )
+        return [int(pdf_id) for pdf_id in pdf_ids]
 
     def possible_triples(self, topology: Topology) -> Iterator[tuple[int, int, int]]:
         """Every (phone, state, pdf-id) that some context of the phone can have."""
