@@ -26,6 +26,8 @@ from am.errors import InputError
 log = logging.getLogger("tool")
 
 LOGGED_PACKAGES = ("torch", "lhotse", "kaldifst", "kaldi-decoder", "kaldi-native-fbank")
+# A recipe names a file here that appears when a tool did work, so that it times real stages only.
+WORK_MARK_VARIABLE = "MEGAHOUR_WORK_MARK"
 Settings = TypeVar("Settings")
 
 
@@ -163,6 +165,8 @@ class Tool:
             {"command": shlex.join(sys.argv), "settings": dict(settings), "seconds": seconds},
         )
         log.info("wrote %s in %.1f s", output, seconds)
+        if work_mark := os.environ.get(WORK_MARK_VARIABLE):
+            Path(work_mark).touch()
 
 
 def positive_int(text: str) -> int:

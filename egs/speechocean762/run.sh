@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Teacher-student recipe on speechocean762 (OpenSLR 101): read English, 250 non-native speakers.
+#
+# Usage: ./run.sh --corpus-dir DIR [--stage N] [--stop-stage M] [--OPTION VALUE ...]
+#
+# DIR is the corpus in its public layout (WAVE/, train/, test/, resource/lexicon.txt), the audio as
+# WAV or as Ogg/Opus.  The speakers of --labeled-speakers are the labelled side, the other training
+# speakers the unlabelled one.  Results: $exp/RESULTS.md.
+#
+# Options (every setting below is one):
+#   --corpus-dir DIR            the corpus (needed by stage 0)
+#   --stage N, --stop-stage M   first and last stage (0 to 14)
+#   --labeled-speakers FILE     a speaker a line (default: DIR/labeled_speakers)
+#   --dev-speakers N            labelled speakers held out to stop training and choose scales
+#   --lm FILE                   language model in ARPA form (default: trained on the labelled text)
+#   --size default|tiny         tiny: a few speakers, to try every stage in minutes
+#   --redo true                 do the chosen stages again even where they are up to date
+#   --device auto|cpu|cuda      where the GMMs and networks are trained
+#   --jobs N                    processes of the data-parallel steps (cmd.sh)
+#   --seed N                    seed of every random choice
+#   --top-k N                   teacher logits stored a frame
+#   --lm-order N                order of the trained language model
+#   --data DIR, --exp DIR       where data and models go
+#   --conf DIR                  settings that differ from those of the toolkit's conf/
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+corpus_dir=
+stage=0
+stop_stage=14
+labeled_speakers=
+dev_speakers=4
+lm=
+size=default
+redo=false
+device=auto
+jobs=
+seed=1
+top_k=20
+lm_order=3
+data=
+exp=
+conf=
+
+. utils/parse_options.sh
+. ./path.sh
+given_jobs=$jobs
+. ./cmd.sh
+jobs=${given_jobs:-$jobs}
+
+case $size in
+  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} max_speakers=0 ;;
+  tiny) conf=${conf:-conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} max_speakers=10 ;;
+  *)
+    echo "$0: --size is default or tiny, not '$size'" >&2
+    exit 1
+    ;;
+esac
+
+lexicon=$data/local/lexicon.txt
+lm_text=$data/local/lm_text.txt
+arpa=$lm
+test_sets=test
+
+. utils/recipe.sh
+
+if begin_stage 0 "corpus"; then
+  if [ -z "$corpus_dir" ]; then
+    echo "$0: --corpus-dir DIR is needed: where speechocean762 (OpenSLR 101) was unpacked" >&2
+    exit 1
+  fi
+  local/prepare_data.py ${labeled_speakers:+--labeled-speakers "$labeled_speakers"} \
+    --dev-speakers "$dev_speakers" --max-speakers "$max_speakers" "$corpus_dir" "$data/local"
+  for set in labeled dev test; do
+    utils/make_cuts.py --lexicon "$lexicon" --jobs "$jobs" "$data/local/$set" "$data/$set"
+  done
+  utils/make_cuts.py --no-text --jobs "$jobs" "$data/local/unlabeled" "$data/unlabeled"
+fi
+
+run_recipe_stages

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# The default recipe: a teacher and its students on an embedded corpus of synthetic speech.
+#
+# Usage: ./run.sh [--stage N] [--stop-stage M] [--OPTION VALUE ...]
+#
+# It makes its environment if the imports are missing, runs the numbered stages, goes on where a
+# killed run stopped, and ends with the table of word error rates ($exp/RESULTS.md).
+#
+# Options (every setting below is one):
+#   --stage N, --stop-stage M   first and last stage (0 to 14)
+#   --size tiny|default|large   tiny: all stages in minutes; large: 10 h + 100 h, for a GPU
+#   --redo true                 do the chosen stages again even where they are up to date
+#   --device auto|cpu|cuda      where the GMMs and networks are trained
+#   --jobs N                    processes of the data-parallel steps (cmd.sh)
+#   --seed N                    seed of the corpus and of every random choice
+#   --top-k N                   teacher logits stored a frame
+#   --lm-order N                order of the n-gram language model
+#   --data DIR, --exp DIR       where data and models go
+#   --conf DIR                  settings that differ from those of conf/ (default: the size's own)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+stage=0
+stop_stage=14
+size=default
+redo=false
+device=auto
+jobs=
+seed=1
+top_k=20
+lm_order=3
+data=
+exp=
+conf=
+
+. utils/parse_options.sh
+. ./path.sh
+given_jobs=$jobs
+. ./cmd.sh
+jobs=${given_jobs:-$jobs}
+
+case $size in
+  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} ;;
+  tiny) conf=${conf:-conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} ;;
+  large) conf=${conf:-conf/paper} data=${data:-data/large} exp=${exp:-exp/large} ;;
+  *)
+    echo "$0: --size is tiny, default or large, not '$size'" >&2
+    exit 1
+    ;;
+esac
+
+corpus=$data/local/embedded
+lexicon=$corpus/lexicon.txt
+lm_text=$corpus/lm_text.txt
+arpa=
+test_sets="test_clean test_noisy test_very_noisy"
+
+. utils/recipe.sh
+
+if begin_stage 0 "corpus: text, voices, rooms and noise"; then
+  local/make_corpus.py --config "$(settings corpus.yaml)" --seed "$seed" --jobs "$jobs" "$corpus"
+  for set in labeled dev $test_sets; do
+    utils/make_cuts.py --lexicon "$lexicon" --jobs "$jobs" "$corpus/$set" "$data/$set"
+  done
+  utils/make_cuts.py --no-text --jobs "$jobs" "$corpus/unlabeled" "$data/unlabeled"
+fi
+
+run_recipe_stages

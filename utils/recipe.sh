@@ -1,0 +1,162 @@
+# Sourced by run.sh: stages 1 to 14, the same for every corpus.  Stage 0, the corpus, is run.sh's own.
+#
+# run.sh sets, before it sources this file:
+#   data, exp, conf        folders: data, models and results, settings that differ from the default
+#   lexicon, lm_text       files: lexicon in Kaldi's form; text of the language model, a sentence a line
+#   arpa                   a ready language model in ARPA form, or empty to train one on lm_text
+#   lm_order               order of the trained language model
+#   test_sets              names of the test sets under $data, separated by spaces
+#   top_k                  stored logits a frame
+#   jobs, device, seed, stage, stop_stage, redo
+
+mkdir -p "$exp"
+export MEGAHOUR_REDO=$redo
+export MEGAHOUR_WORK_MARK=$exp/.worked
+timings=$exp/timings.tsv
+current_stage=
+[ "$redo" = true ] && rm -f "$timings"
+
+# settings NAME: the recipe's own settings file, or the default one where it has none.
+settings() {
+  if [ -e "$conf/$1" ]; then echo "$conf/$1"; else echo "$MEGAHOUR_ROOT/conf/$1"; fi
+}
+
+# begin_stage NUMBER TITLE: true if the stage is to run.
+begin_stage() {
+  end_stage
+  [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ] || return 1
+  current_stage=$1
+  current_title=$2
+  stage_started=$SECONDS
+  rm -f "$MEGAHOUR_WORK_MARK"
+  echo "== stage $1: $2" >&2
+}
+
+# end_stage: notes the stage's time, if it did any work.
+end_stage() {
+  if [ -n "$current_stage" ] && [ -e "$MEGAHOUR_WORK_MARK" ]; then
+    printf '%s\t%s\t%s\n' "$current_stage" "$((SECONDS - stage_started))" "$current_title" >>"$timings"
+    rm -f "$MEGAHOUR_WORK_MARK"
+  fi
+  current_stage=
+}
+trap 'end_stage' EXIT
+
+# decode_system SYSTEM GRAPH FEATURES: scales from dev, then every test set, scored.
+decode_system() {
+  local system=$1 graph=$2 features=$3 test_set
+  steps/search_scales.py --config "$(settings decode.yaml)" --jobs "$jobs" \
+    "$graph" "$data/dev/$features" "$exp/$system" "$exp/$system/decode_dev"
+  for test_set in $test_sets; do
+    steps/decode.py --config "$(settings decode.yaml)" --jobs "$jobs" \
+      --scales "$exp/$system/decode_dev/best_scale.json" \
+      "$graph" "$data/$test_set/$features" "$exp/$system" "$exp/$system/decode_$test_set"
+    steps/score.py --seed "$seed" "$data/$test_set/$features" "$exp/$system/decode_$test_set" \
+      "$exp/$system/score_$test_set"
+  done
+}
+
+run_recipe_stages() {
+  local set
+
+  if begin_stage 1 "lexicon, phones, language model"; then
+    utils/prepare_lang.py --config "$(settings lang.yaml)" "$lexicon" "$data/lang"
+    if [ -z "$arpa" ]; then
+      arpa=$data/local/lm.arpa
+      utils/train_ngram.py --order "$lm_order" --vocabulary "$data/lang/words.txt" "$lm_text" "$arpa"
+    fi
+    utils/format_lm.py "$data/lang" "$arpa" "$data/lang_test"
+  fi
+
+  if begin_stage 2 "features: LFBE for the networks, MFCC for the GMMs"; then
+    for set in labeled unlabeled dev $test_sets; do
+      steps/make_features.py --kind lfbe --config "$(settings lfbe.yaml)" --jobs "$jobs" \
+        "$data/$set" "$data/$set/lfbe"
+    done
+    for set in labeled dev $test_sets; do
+      steps/make_features.py --kind mfcc --config "$(settings mfcc.yaml)" --jobs "$jobs" \
+        "$data/$set" "$data/$set/mfcc"
+    done
+  fi
+
+  if begin_stage 3 "GMM-HMM: monophones"; then
+    steps/train_mono.py --config "$(settings mono.yaml)" --seed "$seed" --device "$device" \
+      "$data/labeled/mfcc" "$data/lang" "$exp/mono"
+    steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/mono" "$exp/mono_ali"
+  fi
+
+  if begin_stage 4 "GMM-HMM: triphones on deltas"; then
+    steps/train_deltas.py --config "$(settings tri1.yaml)" --seed "$seed" --device "$device" \
+      "$data/labeled/mfcc" "$data/lang" "$exp/mono_ali" "$exp/tri1"
+    steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri1" "$exp/tri1_ali"
+  fi
+
+  if begin_stage 5 "GMM-HMM: triphones on LDA+MLLT"; then
+    steps/train_lda_mllt.py --config "$(settings tri2.yaml)" --seed "$seed" --device "$device" \
+      "$data/labeled/mfcc" "$data/lang" "$exp/tri1_ali" "$exp/tri2"
+    steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali"
+    steps/align.py --device "$device" "$data/dev/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali_dev"
+  fi
+
+  if begin_stage 6 "senones at the low frame rate, decoding graphs"; then
+    steps/cluster_senones.py --config "$(settings senones.yaml)" \
+      "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali" "$exp/senones"
+    steps/make_senone_labels.py "$exp/tri2_ali" "$exp/senones" "$exp/senone_labels/labeled"
+    steps/make_senone_labels.py "$exp/tri2_ali_dev" "$exp/senones" "$exp/senone_labels/dev"
+    utils/mkgraph.py "$data/lang_test" "$exp/tri2" "$exp/graph_tri2"
+    utils/mkgraph.py --self-loop-scale 1.0 "$data/lang_test" "$exp/senones" "$exp/graph_senones"
+  fi
+
+  if begin_stage 7 "teacher, cross-entropy"; then
+    steps/train_ce.py --config "$(settings teacher.yaml)" --seed "$seed" --device "$device" \
+      "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$exp/teacher_ce"
+  fi
+
+  if begin_stage 9 "decoding with the teacher"; then
+    decode_system teacher_ce "$exp/graph_senones" lfbe
+  fi
+
+  if begin_stage 10 "soft labels of the unlabelled speech"; then
+    steps/dump_soft_labels.py --top-k "$top_k" --jobs "$jobs" --device "$device" \
+      "$data/unlabeled/lfbe" "$exp/teacher_ce" "$data/unlabeled/soft_labels"
+  fi
+
+  if begin_stage 11 "baseline: the student on labelled speech alone"; then
+    steps/train_ce.py --config "$(settings student.yaml)" --seed "$seed" --device "$device" \
+      "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \
+      "$exp/student_supervised"
+  fi
+
+  if begin_stage 12 "student, scheduled learning (and segregated, to compare)"; then
+    train_student student_ce interleaved
+    train_student student_segregated segregated
+  fi
+
+  if begin_stage 14 "decoding and scoring, the table"; then
+    decode_system tri2 "$exp/graph_tri2" mfcc
+    for set in student_supervised student_segregated student_ce; do
+      decode_system "$set" "$exp/graph_senones" lfbe
+    done
+    end_stage
+    write_results
+  fi
+  end_stage
+}
+
+# train_student NAME SCHEDULE
+train_student() {
+  steps/train_student.py --config "$(settings student_scheduled.yaml)" --set "schedule=$2" \
+    --seed "$seed" --device "$device" "$data/labeled/lfbe" "$data/unlabeled/lfbe" "$data/dev/lfbe" \
+    "$exp/senones" "$exp/senone_labels" "$data/unlabeled/soft_labels" "$exp/$1"
+}
+
+write_results() {
+  utils/results.py \
+    --system "GMM tri2=$exp/tri2" \
+    --system "teacher=$exp/teacher_ce" \
+    --system "student, labelled alone=$exp/student_supervised" \
+    --system "student, segregated=$exp/student_segregated" \
+    --system "student, scheduled=$exp/student_ce" \
+    --baseline "student, labelled alone" \
+    --test-sets "$test_sets" --timings "$timings" --seed "$seed" "$exp/RESULTS.md"
+}
