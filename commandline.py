@@ -2,20 +2,22 @@
 
 A tool without arguments prints what it reads, what it writes and an example.  With arguments it
 echoes its command line, checks that its inputs exist, skips work whose done-marker matches,
-builds its output aside and renames it, and ends with the time it took.  An
-:class:`am.errors.InputError` becomes one line on stderr and exit status 1.
+builds its output aside and renames it, and ends with its exit status and the time it took.  An
+:class:`am.errors.InputError` becomes one line on stderr and exit status 1.  An output folder
+keeps its log in ``log.txt``; the folder of a failed run stays as ``partial.NAME``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -107,14 +109,16 @@ class Tool:
             datefmt="%H:%M:%S",
         )
         log.info("%s", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
-        status = 0
+        status = 1
         try:
             main(options)
+            status = 0
         except InputError as error:
-            print(f"{self.parser.prog}: {error}", file=sys.stderr)
-            status = 1
+            print(f"{self.parser.prog}: {_one_line(error)}", file=sys.stderr)
         except KeyboardInterrupt:
             status = 130
+        except Exception:
+            log.exception("%s: this is a fault of the tool, not of its input", self.parser.prog)
         log.info("%s: exit %d after %.1f s", self.parser.prog, status, time.monotonic() - started)
         sys.exit(status)
 
@@ -144,37 +148,50 @@ class Tool:
             log.info("%s is up to date (--redo does it again)", output)
             return
         partial = outputs.start_partial(output, mark, is_folder=is_folder)
-        handler: logging.Handler | None = None
-        if is_folder:
-            handler = logging.FileHandler(partial / "log.txt")
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-            logging.getLogger().addHandler(handler)
-        log.info("command: %s", shlex.join(sys.argv))
-        log.info("python %s, %s", platform.python_version(), _package_versions())
         started = time.monotonic()
-        try:
-            make(partial)
-        finally:
-            if handler is not None:
-                logging.getLogger().removeHandler(handler)
-                handler.close()
-        seconds = round(time.monotonic() - started, 2)
+        with _log_file(partial / "log.txt" if is_folder else None):
+            log.info("command: %s", shlex.join(sys.argv))
+            log.info("python %s, %s", platform.python_version(), _package_versions())
+            try:
+                make(partial)
+            except BaseException as error:
+                seconds = time.monotonic() - started
+                log.info("failed after %.1f s: %s", seconds, _one_line(error))
+                raise
+            seconds = round(time.monotonic() - started, 2)
+            log.info("done in %.1f s, %s", seconds, output)
         outputs.finish(
             output,
             mark,
             {"command": shlex.join(sys.argv), "settings": dict(settings), "seconds": seconds},
         )
-        log.info("wrote %s in %.1f s", output, seconds)
-        if work_mark := os.environ.get(WORK_MARK_VARIABLE):
-            Path(work_mark).touch()
+
+
+@contextlib.contextmanager
+def _log_file(path: Path | None) -> Iterator[None]:
+    """Everything that is logged also goes to ``path``, after what stands there."""
+    if path is None:
+        yield
+        return
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def positive_int(text: str) -> int:
     """An option's value that must be a whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, not '{text}'")
+    return int(text)
 
 
 def _package_versions() -> str:

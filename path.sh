@@ -1,7 +1,8 @@
 # Sourced by run.sh, or by hand (". ./path.sh") before single tools are called.
 # Puts the toolkit on the path, and makes its environment on the first call.
 
-MEGAHOUR_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+# Recipes under egs/ link to this file.
+MEGAHOUR_ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd -P)
 export MEGAHOUR_ROOT
 export PYTHONPATH="$MEGAHOUR_ROOT${PYTHONPATH:+:$PYTHONPATH}"
 export LC_ALL=C.UTF-8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,21 @@ import yaml
 from am.errors import InputError
 
 Settings = TypeVar("Settings")
+# YAML 1.1 reads a number such as 1e-3, without a dot, as a string.
+SCIENTIFIC = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, but a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def load_settings(
@@ -42,7 +58,9 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such settings file; give the path of a YAML file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text: {error}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if values is None:
@@ -55,7 +73,10 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
 def settings_from_mapping(
     settings_class: type[Settings], values: Mapping[str, Any], source: str
 ) -> Settings:
-    """Build ``settings_class`` from ``values``; ``source`` names them in errors."""
+    """Build ``settings_class`` from ``values``; ``source`` names them in errors.
+
+    A ``ValueError`` of the class's ``__post_init__`` becomes an InputError.
+    """
     assert dataclasses.is_dataclass(settings_class)
     fields = {field.name: field for field in dataclasses.fields(settings_class)}
     hints = typing.get_type_hints(settings_class)
@@ -70,37 +91,75 @@ def settings_from_mapping(
             arguments[name] = _checked(hints[name], values[name], f"{source}: {name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise InputError(f"{source}: the setting '{name}' is missing; add it")
-    return settings_class(**arguments)
+    try:
+        return settings_class(**arguments)
+    except ValueError as error:
+        raise InputError(f"{source}: {error}") from error
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the type ``hint``; a list becomes a tuple, an int a float, a string a Path."""
+    if hint is Any:
+        return value
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise InputError(f"{where} must be a mapping, not {value!r}")
         return settings_from_mapping(hint, value, where)
-    origin = typing.get_origin(hint)
+    if typing.get_origin(hint) is not None:
+        return _checked_generic(hint, value, where)
+    if hint is float and isinstance(value, str) and SCIENTIFIC.fullmatch(value):
+        return float(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise InputError(f"{where} must be of type {hint.__name__}, not {value!r}")
+    return value
+
+
+def _checked_generic(hint: Any, value: Any, where: str) -> Any:
+    """:func:`_checked` for unions, literals, tuples, lists and mappings."""
+    origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        choices = typing.get_args(hint)
         if value is None and type(None) in choices:
             return None
-        return _checked(next(c for c in choices if c is not type(None)), value, where)
+        return _checked_union([c for c in choices if c is not type(None)], value, where)
     if origin is typing.Literal:
-        choices = typing.get_args(hint)
         if value not in choices:
             raise InputError(
                 f"{where} must be one of {', '.join(map(str, choices))}, not {value!r}"
             )
         return value
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise InputError(f"{where} must be a list, not {value!r}")
-        item = typing.get_args(hint)[0]
-        return tuple(_checked(item, element, where) for element in value)
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise InputError(f"{where} must be of type {hint.__name__}, not {value!r}")
-    return value
+    if issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where} must be a mapping, not {value!r}")
+        return {
+            _checked(choices[0], key, f"{where}: key"): _checked(choices[1], item, f"{where}.{key}")
+            for key, item in value.items()
+        }
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"{where} must be a list, not {value!r}")
+    hints = [choices[0]] * len(value)
+    if origin is tuple and choices[-1] is not Ellipsis:
+        if len(value) != len(choices):
+            raise InputError(f"{where} must be a list of {len(choices)}, not {value!r}")
+        hints = list(choices)
+    items = [_checked(item_hint, item, where) for item_hint, item in zip(hints, value, strict=True)]
+    return items if origin is list else tuple(items)
+
+
+def _checked_union(hints: list[Any], value: Any, where: str) -> Any:
+    """The first of ``hints`` that ``value`` is exactly, else the first that it can become."""
+    if type(value) in hints:
+        return value
+    errors = []
+    for hint in hints:
+        try:
+            return _checked(hint, value, where)
+        except InputError as error:
+            errors.append(str(error))
+    raise InputError(" or ".join(errors))
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
@@ -112,4 +171,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise InputError(f"--set {override}: '{parent}' is not a group of settings")
-    values[leaf] = yaml.safe_load(text)
+    try:
+        values[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: '{text}' is not a YAML value") from error

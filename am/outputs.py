@@ -1,8 +1,9 @@
 """Outputs that are whole or absent, and marked with what made them.
 
-A step builds its output beside the final place (``NAME.partial``) and renames it when it is
+A step builds its output beside the final place (``partial.NAME``) and renames it when it is
 complete.  The done-marker holds a fingerprint of inputs and settings, so that a second call
-with the same ones has nothing to do and a call with others does the work again.
+with the same ones has nothing to do and a call with others does the work again.  An input that
+is itself such an output counts as changed when it was made anew.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 DONE_NAME = "done.json"
+STARTED_NAME = "started.json"
+LEFTOVER_PREFIXES = ("partial.", "old.")
 # Larger files are told apart by size and time of change, so that a check never reads a corpus.
 MAX_HASHED_BYTES = 64 * 1024 * 1024
 
@@ -51,10 +55,8 @@ def partial_path(output: Path) -> Path:
 
 def is_done(output: Path, expected_fingerprint: str) -> bool:
     """Whether ``output`` is complete and was made from the same inputs and settings."""
-    marker = done_path(output)
-    if not output.exists() or not marker.is_file():
-        return False
-    return bool(json.loads(marker.read_text())["fingerprint"] == expected_fingerprint)
+    marker = _read_json(done_path(output))
+    return output.exists() and marker is not None and marker["fingerprint"] == expected_fingerprint
 
 
 def start_partial(output: Path, expected_fingerprint: str, *, is_folder: bool) -> Path:
@@ -65,38 +67,72 @@ def start_partial(output: Path, expected_fingerprint: str, *, is_folder: bool) -
     """
     partial = partial_path(output)
     if not is_folder:
-        partial.unlink(missing_ok=True)
+        _remove(partial)
         partial.parent.mkdir(parents=True, exist_ok=True)
         return partial
-    started = partial / "started.json"
-    same = started.is_file() and json.loads(started.read_text()) == expected_fingerprint
-    if partial.exists() and not same:
-        shutil.rmtree(partial)
+    if _read_json(partial / STARTED_NAME) != expected_fingerprint:
+        _remove(partial)
     partial.mkdir(parents=True, exist_ok=True)
-    started.write_text(json.dumps(expected_fingerprint))
+    _write_json(partial / STARTED_NAME, expected_fingerprint)
     return partial
 
 
 def finish(output: Path, made_with: str, description: Mapping[str, Any]) -> None:
-    """Rename the partial output into place and write the done-marker last."""
+    """Rename the partial output into place, whole and with its done-marker.
+
+    Killed at any point, it leaves the old output, or none, or the new one, never one that is
+    marked as done and is not.
+    """
     partial = partial_path(output)
-    if output.is_dir():
-        shutil.rmtree(output)
+    marker = {"fingerprint": made_with, "finished": time.time_ns(), **description}
+    done_path(output).unlink(missing_ok=True)
     if partial.is_dir():
-        (partial / "started.json").unlink(missing_ok=True)
+        _write_json(partial / DONE_NAME, marker)
+    old = output.with_name(f"old.{output.name}")
+    _remove(old)
+    if output.exists():
+        output.rename(old)
     partial.replace(output)
-    marker = done_path(output)
-    marker.write_text(json.dumps({"fingerprint": made_with, **description}, indent=1, default=str))
+    if output.is_dir():
+        (output / STARTED_NAME).unlink(missing_ok=True)
+    else:
+        _write_json(done_path(output), marker)
+    _remove(old)
 
 
 def _input_state(path: Path) -> str:
-    marker = done_path(path)
-    if marker.is_file():
-        return str(json.loads(marker.read_text())["fingerprint"])
+    marker = _read_json(done_path(path))
+    if marker is not None:
+        return f"{marker['fingerprint']} {marker.get('finished')}"
     if path.is_dir():
-        states = [(str(f.relative_to(path)), _input_state(f)) for f in sorted(path.iterdir())]
+        states = [
+            (entry.name, _input_state(entry))
+            for entry in sorted(path.iterdir())
+            if not entry.name.startswith(LEFTOVER_PREFIXES)
+        ]
         return hashlib.sha256(json.dumps(states).encode()).hexdigest()
     status = path.stat()
     if status.st_size > MAX_HASHED_BYTES:
         return f"{status.st_size} {status.st_mtime_ns}"
     return sha256_of_file(path)
+
+
+def _read_json(path: Path) -> Any:
+    """The file's content; None where it is missing or was cut short."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+
+
+def _write_json(path: Path, content: object) -> None:
+    aside = path.with_name(f"{path.name}.tmp")
+    aside.write_text(json.dumps(content, indent=1, default=str))
+    aside.replace(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

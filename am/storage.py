@@ -7,12 +7,14 @@ their first axis (frames).  A store is a folder::
     shard-00000.safetensors   per field the records of all its cuts, one after the other
     shard-00000.json     the cuts in order with their frame counts, and the shard's SHA-256
 
-A shard's JSON is written last, so a shard without it was never finished.
+A shard's JSON is written last, so a shard without it was never finished.  ``num_shards`` in
+``store.json`` is optional; with it, a shard missing at the end is noticed too.
 """
 
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ from am.errors import InputError
 from am.outputs import sha256_of_file
 
 STORE_NAME = "store.json"
+# Each open shard is a memory map and a file handle; a store may have thousands.
+MAX_OPEN_SHARDS = 64
 Record = Mapping[str, np.ndarray]
 
 
@@ -33,10 +37,12 @@ def write_store_description(folder: Path, description: Mapping[str, Any]) -> Non
     """Write ``store.json``.
 
     ``description`` has at least ``kind``, ``frame_shift`` (seconds) and ``fields`` (the names
-    of a record's arrays).
+    of a record's arrays); with ``num_shards``, the store is whole only with so many.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / STORE_NAME).write_text(json.dumps(dict(description), indent=1))
+    aside = folder / f"{STORE_NAME}.tmp"
+    aside.write_text(json.dumps(dict(description), indent=1))
+    aside.replace(folder / STORE_NAME)
 
 
 def shard_paths(folder: Path, index: int) -> tuple[Path, Path]:
@@ -45,14 +51,20 @@ def shard_paths(folder: Path, index: int) -> tuple[Path, Path]:
 
 
 def write_shard(folder: Path, index: int, records: Iterable[tuple[str, Record]]) -> None:
-    """Write one shard: ``records`` are pairs of cut id and field → array (frames, ...)."""
+    """Write one shard: ``records`` are pairs of cut id and field → array (frames, ...).
+
+    All records have the same fields; a field's arrays differ in their first axis alone.
+    """
     data_path, index_path = shard_paths(folder, index)
     index_path.unlink(missing_ok=True)
     columns: dict[str, list[np.ndarray]] = {}
     cuts: list[tuple[str, int]] = []
     for cut_id, record in records:
         lengths = {len(array) for array in record.values()}
-        assert len(lengths) == 1, f"{cut_id}: fields of different lengths {lengths}"
+        if len(lengths) != 1:
+            raise ValueError(f"{cut_id}: fields of different lengths {sorted(lengths)}")
+        if columns and record.keys() != columns.keys():
+            raise ValueError(f"{cut_id}: fields {list(record)}, before it {list(columns)}")
         cuts.append((cut_id, lengths.pop()))
         for name, array in record.items():
             columns.setdefault(name, []).append(array)
@@ -71,25 +83,42 @@ def shard_fault(folder: Path, index: int) -> str | None:
     data_path, index_path = shard_paths(folder, index)
     if not index_path.is_file() or not data_path.is_file():
         return "unfinished"
-    if sha256_of_file(data_path) != json.loads(index_path.read_text())["sha256"]:
+    try:
+        digest = json.loads(index_path.read_text())["sha256"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return f"its index {index_path.name} is altered or truncated"
+    if sha256_of_file(data_path) != digest:
         return "altered or truncated (checksum differs)"
     return None
 
 
 def check_store(folder: Path) -> None:
-    """Raise InputError naming every shard whose checksum does not match."""
-    for index in range(count_shards(folder)):
-        fault = shard_fault(folder, index)
-        if fault:
-            raise InputError(
-                f"{shard_paths(folder, index)[0]}: {fault}; run the tool that wrote it again, "
-                "it regenerates this shard alone"
-            )
+    """Read every shard and compare checksums.
+
+    Raises:
+        InputError: a shard is unfinished, altered or truncated; all such shards are named.
+    """
+    faults = [(index, shard_fault(folder, index)) for index in range(_expected_shards(folder))]
+    named = [f"{shard_paths(folder, index)[0].name}: {fault}" for index, fault in faults if fault]
+    if named:
+        raise InputError(
+            f"{folder}: {'; '.join(named)}; run the tool that wrote it again, "
+            "it regenerates these shards alone"
+        )
 
 
 def count_shards(folder: Path) -> int:
-    """How many shards the store's folder has on disk."""
+    """How many finished shards the store's folder has on disk."""
     return len(list(folder.glob("shard-*.json")))
+
+
+def _expected_shards(folder: Path) -> int:
+    """Shards that should be there: as ``store.json`` says, else up to the highest on disk."""
+    if not (folder / STORE_NAME).is_file():
+        raise InputError(f"{folder}: holds no {STORE_NAME}; run the step that writes this store")
+    description = json.loads((folder / STORE_NAME).read_text())
+    found = [int(path.stem.removeprefix("shard-")) for path in folder.glob("shard-*.*")]
+    return int(description.get("num_shards", max(found, default=-1) + 1))
 
 
 @dataclass(frozen=True)
@@ -103,19 +132,36 @@ class RaggedStore:
     """Random access to a store by cut id; arrays are read from disk when asked for."""
 
     def __init__(self, folder: Path):
-        if not (folder / STORE_NAME).is_file():
-            raise InputError(
-                f"{folder}: holds no {STORE_NAME}; run the step that writes this store"
-            )
+        """Read the shards' indices.
+
+        Raises:
+            InputError: there is no store, a shard is missing or its index unreadable, or a cut
+                stands in it twice.  The data themselves are only checked by
+                :func:`check_store`.
+        """
+        num_shards = _expected_shards(folder)
         self.folder = folder
         self.description: dict[str, Any] = json.loads((folder / STORE_NAME).read_text())
         self._places: dict[str, _Place] = {}
-        for index in range(count_shards(folder)):
-            offset = 0
-            for cut_id, num_frames in json.loads(shard_paths(folder, index)[1].read_text())["cuts"]:
-                self._places[cut_id] = _Place(index, offset, num_frames)
-                offset += num_frames
-        self._open: dict[int, Any] = {}
+        for index in range(num_shards):
+            self._read_index(index)
+        self._open: OrderedDict[int, Any] = OrderedDict()
+
+    def _read_index(self, index: int) -> None:
+        path = shard_paths(self.folder, index)[1]
+        mend = "run the tool that wrote the store again, it regenerates this shard alone"
+        try:
+            cuts = json.loads(path.read_text())["cuts"]
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: missing, the shard is unfinished; {mend}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: altered or truncated; {mend}") from error
+        offset = 0
+        for cut_id, num_frames in cuts:
+            if cut_id in self._places:
+                raise InputError(f"{path}: cut {cut_id} stands in the store twice; {mend}")
+            self._places[cut_id] = _Place(index, offset, num_frames)
+            offset += num_frames
 
     @property
     def kind(self) -> str:
@@ -142,17 +188,25 @@ class RaggedStore:
 
     def __getitem__(self, cut_id: str) -> dict[str, np.ndarray]:
         place = self._places[cut_id]
-        if place.shard not in self._open:
-            path = shard_paths(self.folder, place.shard)[0]
-            try:
-                self._open[place.shard] = safe_open(str(path), framework="np")
-            except (SafetensorError, OSError) as error:
-                raise InputError(
-                    f"{path}: not readable ({error}); run the tool that wrote it again"
-                ) from error
-        shard = self._open[place.shard]
+        shard = self._opened(place.shard)
         rows = slice(place.offset, place.offset + place.num_frames)
         return {name: shard.get_slice(name)[rows] for name in self.description["fields"]}
 
+    def _opened(self, index: int) -> Any:
+        if index in self._open:
+            self._open.move_to_end(index)
+            return self._open[index]
+        path = shard_paths(self.folder, index)[0]
+        try:
+            shard = safe_open(str(path), framework="np")
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{path}: altered or truncated ({error}); run the tool that wrote it again"
+            ) from error
+        self._open[index] = shard
+        if len(self._open) > MAX_OPEN_SHARDS:
+            self._open.popitem(last=False)
+        return shard
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}
+        return {**self.__dict__, "_open": OrderedDict()}

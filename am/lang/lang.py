@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from am.errors import InputError
 from am.hmm.topology import Topology
+
+FILES = (
+    "phones.txt",
+    "words.txt",
+    "lexicon.txt",
+    "lexiconp.txt",
+    "silence_probability.txt",
+    "topology.json",
+    "oov.txt",
+    "settings.json",
+    "L.fst",
+    "L_disambig.fst",
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,11 @@ class Lang:
         """phone-ids without ``<eps>`` and disambiguation symbols, ascending."""
         return sorted(self.topology.states_of_phone)
 
+    @property
+    def disambiguation_phones(self) -> list[int]:
+        """phone-ids of ``#0 #1 ...``, ascending."""
+        return sorted(self.phones.values())[1 + len(self.topology.states_of_phone) :]
+
     @staticmethod
     def load(folder: Path) -> Lang:
         """Read a lang folder; a missing file is an error that names it."""
@@ -81,6 +100,15 @@ class Lang:
             topology=Topology.load(folder / "topology.json"),
             unknown_word=_lines(folder / "oov.txt")[0],
         )
+
+
+def copy_lang(lang: Path, folder: Path) -> None:
+    """Copy a lang folder's files to ``folder``, which exists; a missing file is an error."""
+    for name in FILES:
+        if not (lang / name).is_file():
+            raise InputError(f"{lang / name}: no such file; run utils/prepare_lang.py")
+        shutil.copyfile(lang / name, folder / name)
+    shutil.copytree(lang / "phones", folder / "phones", dirs_exist_ok=True)
 
 
 def read_symbols(path: Path) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""Word error rates, their confidence, comparisons between systems and the table of results."""

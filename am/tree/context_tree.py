@@ -56,9 +56,18 @@ class ContextTree:
 
         Returns:
             (n,) int32.
+
+        Raises:
+            InputError: a centre phone has no root.
         """
         windows = np.stack(np.broadcast_arrays(left, centre, right, pdf_class)).astype(np.int64)
-        node = self.roots[windows[CENTRE]]
+        known = windows[CENTRE] < len(self.roots)
+        node = self.roots[np.where(known, windows[CENTRE], 0)]
+        if not known.all() or (node < 0).any():
+            unknown = np.unique(windows[CENTRE, ~known | (node < 0)]).tolist()
+            raise InputError(
+                f"tree: no root for phones {unknown}; tree and phones must come from the same lang"
+            )
         columns = np.arange(windows.shape[1])
         while True:
             asked = self.position[node]

@@ -57,8 +57,9 @@ case $size in
     ;;
 esac
 
-lexicon=$data/local/lexicon.txt
-lm_text=$data/local/lm_text.txt
+corpus=$data/local/speechocean762
+lexicon=$corpus/lexicon.txt
+lm_text=$corpus/lm_text.txt
 arpa=$lm
 test_sets=test
 
@@ -70,11 +71,11 @@ if begin_stage 0 "corpus"; then
     exit 1
   fi
   local/prepare_data.py ${labeled_speakers:+--labeled-speakers "$labeled_speakers"} \
-    --dev-speakers "$dev_speakers" --max-speakers "$max_speakers" "$corpus_dir" "$data/local"
+    --dev-speakers "$dev_speakers" --max-speakers "$max_speakers" "$corpus_dir" "$corpus"
   for set in labeled dev test; do
-    utils/make_cuts.py --lexicon "$lexicon" --jobs "$jobs" "$data/local/$set" "$data/$set"
+    utils/make_cuts.py --lexicon "$lexicon" --jobs "$jobs" "$corpus/$set" "$data/$set"
   done
-  utils/make_cuts.py --no-text --jobs "$jobs" "$data/local/unlabeled" "$data/unlabeled"
+  utils/make_cuts.py --no-text --jobs "$jobs" "$corpus/unlabeled" "$data/unlabeled"
 fi
 
 run_recipe_stages

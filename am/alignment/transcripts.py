@@ -1,0 +1,54 @@
+"""Transcripts as word-ids of a lang folder."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any
+
+from am.errors import InputError
+from am.lang.lang import Lang
+
+log = logging.getLogger(__name__)
+
+
+class Transcripts:
+    """Turns a cut's text into word-ids; unknown words become the lang folder's unknown word.
+
+    Attributes:
+        unknown_words: how often each was met.
+    """
+
+    def __init__(self, lang: Lang):
+        self.unknown_words: Counter[str] = Counter()
+        self._words = lang.words
+        self._pronounced = lang.pronunciations
+        self._unknown = lang.words.get(lang.unknown_word, -1)
+        if self._unknown not in self._pronounced:
+            raise InputError(
+                f"{lang.folder}: the unknown word {lang.unknown_word} has no pronunciation; "
+                "run utils/prepare_lang.py"
+            )
+
+    def word_ids(self, cut: Any) -> list[int]:
+        """Word-ids of the cut's supervision; empty if it has none, or no text."""
+        text = cut.supervisions[0].text if cut.supervisions else None
+        ids = []
+        for word in (text or "").split():
+            word_id = self._words.get(word, -1)
+            if word_id not in self._pronounced:
+                self.unknown_words[word] += 1
+                word_id = self._unknown
+            ids.append(word_id)
+        return ids
+
+    def log_unknown_words(self) -> None:
+        """Warn of the unknown words met so far, the most frequent by name."""
+        if self.unknown_words:
+            named = ", ".join(word for word, _ in self.unknown_words.most_common(10))
+            log.warning(
+                "%d words (%d different) are outside the lexicon and stand as the unknown word: %s",
+                self.unknown_words.total(),
+                len(self.unknown_words),
+                named,
+            )

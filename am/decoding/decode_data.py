@@ -1,0 +1,246 @@
+"""Decode every cut of a data folder."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+
+from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
+from am.decoding.graph import DecodingGraph, check_graph_fits, load_graph
+from am.decoding.processes import map_chunks
+from am.decoding.scorers import Scorer, load_scorer
+from am.errors import InputError
+from am.features.feature_data import CUTS_NAME, open_feature_data
+from am.progress import track
+
+log = logging.getLogger(__name__)
+
+HYPOTHESES_NAME = "hypotheses.txt"
+FAILED_NAME = "failed.tsv"
+CUTS_A_CHUNK = 4
+
+
+@dataclass(frozen=True)
+class DecodedCut:
+    """What became of one cut.
+
+    Attributes:
+        cut_id: its id.
+        words: the hypothesis; empty if decoding failed.
+        fault: why decoding failed, or None.
+        reached_final: False if the best path ends in no final state.
+        audio_seconds, scoring_seconds, search_seconds: its duration, and the time it took.
+    """
+
+    cut_id: str
+    words: list[str]
+    fault: str | None
+    reached_final: bool
+    audio_seconds: float
+    scoring_seconds: float
+    search_seconds: float
+
+
+@dataclass
+class DecodingSummary:
+    """Totals of a decoding."""
+
+    cuts: int = 0
+    failed: int = 0
+    without_final_state: int = 0
+    audio_seconds: float = 0.0
+    scoring_seconds: float = 0.0
+    search_seconds: float = 0.0
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of one process a second of audio."""
+        return (self.scoring_seconds + self.search_seconds) / max(self.audio_seconds, 1e-9)
+
+    def add(self, decoded: DecodedCut) -> None:
+        """Count one more cut."""
+        self.cuts += 1
+        self.failed += decoded.fault is not None
+        self.without_final_state += decoded.fault is None and not decoded.reached_final
+        self.audio_seconds += decoded.audio_seconds
+        self.scoring_seconds += decoded.scoring_seconds
+        self.search_seconds += decoded.search_seconds
+
+
+def decode_data(
+    graph_dir: Path,
+    data_dir: Path,
+    model_dir: Path,
+    output: Path,
+    scales: Scales,
+    settings: SearchSettings,
+    *,
+    jobs: int = 1,
+    device: torch.device | None = None,
+) -> DecodingSummary:
+    """Decode the cuts of a feature data folder with a GMM or a network.
+
+    A cut that cannot be decoded gets an empty hypothesis and a line in ``failed.tsv``.
+
+    Args:
+        graph_dir: graph made for the model's senones.
+        data_dir: cuts with the features that the model was trained on.
+        model_dir: GMM or network.
+        output: gets hypotheses.txt (``cut-id words``, sorted), failed.tsv (cut, reason),
+            settings.json, summary.json.
+        scales: acoustic scale and word insertion penalty.
+        settings: of the search.
+        jobs: processes.
+        device: where scores are computed; decoding itself is on the CPU.
+
+    Raises:
+        InputError: graph, data and model do not fit together, or no cut could be decoded.
+    """
+    device = device or torch.device("cpu")
+    make_state = partial(_make_state, graph_dir, data_dir, model_dir, scales, settings, device)
+    cuts = open_feature_data(data_dir)
+    results = map_chunks(
+        _decode_chunk, make_state, cuts, jobs, chunk_size=CUTS_A_CHUNK, device=device
+    )
+    summary = DecodingSummary()
+    lines: list[str] = []
+    first_fault = ""
+    with (output / FAILED_NAME).open("w", encoding="utf-8") as failed:
+        for decoded in _tracked(results, data_dir, summary):
+            lines.append(" ".join([decoded.cut_id, *decoded.words]))
+            if decoded.fault is not None:
+                first_fault = first_fault or f"{decoded.cut_id}: {decoded.fault}"
+                failed.write(f"{decoded.cut_id}\t{decoded.fault}\n")
+    if summary.failed == summary.cuts:
+        raise InputError(f"{data_dir}: not one cut could be decoded; the first is {first_fault}")
+    hypotheses = "".join(f"{line}\n" for line in sorted(lines))
+    (output / HYPOTHESES_NAME).write_text(hypotheses, encoding="utf-8")
+    _write_facts(output, graph_dir, data_dir, model_dir, scales, settings, summary)
+    _report(summary, first_fault)
+    return summary
+
+
+def count_cuts(data_dir: Path) -> int:
+    """Number of cuts of a data folder, without parsing them."""
+    with gzip.open(data_dir / CUTS_NAME, "rb") as stream:
+        return sum(1 for _ in stream)
+
+
+@dataclass(frozen=True)
+class _State:
+    graph: DecodingGraph
+    scorer: Scorer
+    decoder: Decoder
+
+
+def _make_state(
+    graph_dir: Path,
+    data_dir: Path,
+    model_dir: Path,
+    scales: Scales,
+    settings: SearchSettings,
+    device: torch.device,
+) -> _State:
+    graph, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device)
+    return _State(graph, scorer, Decoder(graph, scales, settings))
+
+
+def load_graph_and_scorer(
+    graph_dir: Path, data_dir: Path, model_dir: Path, device: torch.device
+) -> tuple[DecodingGraph, Scorer]:
+    """Load both and check that they fit together and to the data."""
+    scorer = load_scorer(model_dir, data_dir, device)
+    graph = load_graph(graph_dir)
+    check_graph_fits(graph, graph_dir, scorer.facts)
+    return graph, scorer
+
+
+def timed_scores(scorer: Scorer, cut: Cut) -> tuple[np.ndarray, float]:
+    """The scores of a cut and the seconds they took."""
+    started = time.perf_counter()
+    scores = scorer.scores(cut)
+    return scores, time.perf_counter() - started
+
+
+def _decode_chunk(state: _State, cuts: list[Cut]) -> list[DecodedCut]:
+    return [_decode_cut(state, cut) for cut in cuts]
+
+
+def _decode_cut(state: _State, cut: Cut) -> DecodedCut:
+    scores, scoring_seconds = timed_scores(state.scorer, cut)
+    started = time.perf_counter()
+    fault = fault_of_scores(scores)
+    path = state.decoder.decode(scores) if fault is None else None
+    if fault is None and path is None:
+        fault = "no path through the graph"
+    return DecodedCut(
+        cut_id=cut.id,
+        words=state.graph.words_of(path.word_ids) if path else [],
+        fault=fault,
+        reached_final=path.reached_final if path else False,
+        audio_seconds=cut.duration,
+        scoring_seconds=scoring_seconds,
+        search_seconds=time.perf_counter() - started,
+    )
+
+
+def _tracked(
+    results: Iterator[list[DecodedCut]], data_dir: Path, summary: DecodingSummary
+) -> Iterator[DecodedCut]:
+    """The decoded cuts one by one, counted in ``summary``, with a progress bar."""
+    flat = (decoded for chunk in results for decoded in chunk)
+    bar = track(flat, "decoding", total=count_cuts(data_dir), unit="cut")
+    for decoded in bar:
+        summary.add(decoded)
+        bar.set_postfix_str(f"real-time factor {summary.real_time_factor:.3f}", refresh=False)
+        yield decoded
+
+
+def _write_facts(
+    output: Path,
+    graph_dir: Path,
+    data_dir: Path,
+    model_dir: Path,
+    scales: Scales,
+    settings: SearchSettings,
+    summary: DecodingSummary,
+) -> None:
+    used = {
+        **asdict(scales),
+        **asdict(settings),
+        "graph": str(graph_dir),
+        "data": str(data_dir),
+        "model": str(model_dir),
+    }
+    (output / "settings.json").write_text(json.dumps(used, indent=1))
+    totals = {**asdict(summary), "real_time_factor": summary.real_time_factor}
+    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in totals.items()}
+    (output / "summary.json").write_text(json.dumps(rounded, indent=1))
+
+
+def _report(summary: DecodingSummary, first_fault: str) -> None:
+    if summary.failed:
+        log.warning("%d cuts failed (failed.tsv), the first: %s", summary.failed, first_fault)
+    if summary.without_final_state:
+        log.warning(
+            "%d cuts ended in no final state of the graph; their best unfinished path was taken",
+            summary.without_final_state,
+        )
+    log.info(
+        "%d cuts, %.2f h; real-time factor of a process %.4f: %.4f scoring, %.4f search",
+        summary.cuts,
+        summary.audio_seconds / 3600,
+        summary.real_time_factor,
+        summary.scoring_seconds / max(summary.audio_seconds, 1e-9),
+        summary.search_seconds / max(summary.audio_seconds, 1e-9),
+    )

@@ -1,0 +1,183 @@
+"""Features of a whole data folder: in parallel, streaming, with bad cuts listed.
+
+The cuts are split into parts of some hundred; each part becomes a feature file and a manifest of
+its own, so that memory does not grow with the corpus and a killed run goes on at the first part
+that is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from lhotse import CutSet, Features, MonoCut
+from lhotse.features.base import FeatureExtractor
+from lhotse.features.io import available_storage_backends, get_writer
+
+from am.errors import InputError
+from am.features.extractors import SETTINGS_OF_KIND, LfbeSettings, make_extractor
+from am.features.feature_data import CUTS_NAME, write_feature_settings
+from am.progress import track
+
+log = logging.getLogger(__name__)
+
+CUTS_A_PART = 256
+REJECTED_NAME = "rejected.tsv"
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One part's files: the cuts to do, and what comes of them."""
+
+    cuts: Path
+    done: Path
+    rejected: Path
+    storage: Path
+    final_folder: Path
+
+
+def compute_features(
+    data: Path,
+    output: Path,
+    final_output: Path,
+    kind: str,
+    settings: LfbeSettings,
+    jobs: int = 1,
+    max_rejected_share: float = 0.05,
+) -> None:
+    """Compute the features of every cut of ``data/cuts.jsonl.gz``.
+
+    Args:
+        data: a data folder.
+        output: where to write: the cuts with features, their storage and ``rejected.tsv``.
+        final_output: where ``output`` will lie in the end; the manifest's paths point there.
+        kind: ``lfbe`` or ``mfcc``.
+        settings: of that kind.
+        jobs: processes.
+        max_rejected_share: stop when a larger share of the cuts cannot be computed.
+
+    Raises:
+        InputError: no cuts, an unknown storage, or too many rejected cuts.
+    """
+    assert isinstance(settings, SETTINGS_OF_KIND[kind])
+    if settings.storage_type not in available_storage_backends():
+        raise InputError(
+            f"storage_type: lhotse has no storage '{settings.storage_type}' here; choose one of "
+            f"{', '.join(available_storage_backends())}, or install what it needs"
+        )
+    manifest = data / CUTS_NAME
+    if not manifest.is_file():
+        raise InputError(f"{manifest}: no such file; run utils/make_cuts.py")
+    parts = list(_split(manifest, output, final_output))
+    missing = [part for part in parts if not part.done.is_file()]
+    log.info("%d parts of %d cuts, %d to do", len(parts), CUTS_A_PART, len(missing))
+    _run(missing, settings, jobs)
+    num_rejected = _join([part.rejected for part in parts], output / REJECTED_NAME)
+    _join([part.done for part in parts], output / CUTS_NAME)
+    num_cuts = sum(1 for _ in CutSet.from_jsonl_lazy(output / CUTS_NAME))
+    total = num_cuts + num_rejected
+    log.info("%s of %d cuts, %d rejected", kind, num_cuts, num_rejected)
+    if total == 0:
+        raise InputError(f"{manifest}: holds no cuts; give data with at least one utterance")
+    if num_rejected > max_rejected_share * total:
+        first = (output / REJECTED_NAME).read_text().splitlines()[0].replace("\t", ": ")
+        raise InputError(
+            f"{manifest}: {num_rejected} of {total} cuts have no features, more than "
+            f"{max_rejected_share:.0%} (--max-rejected); the first is {first}"
+        )
+    write_feature_settings(
+        output, kind, make_extractor(settings).feature_dim(settings.sampling_rate), settings
+    )
+    shutil.rmtree(output / "parts")
+
+
+def _split(manifest: Path, output: Path, final_output: Path) -> Iterator[_Part]:
+    folder = output / "parts"
+    if not (folder / "split").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        CutSet.from_jsonl_lazy(manifest).split_lazy(folder, CUTS_A_PART, prefix="cuts")
+        (folder / "split").touch()
+    for index, path in enumerate(sorted(folder.glob("cuts.*.jsonl.gz"))):
+        yield _Part(
+            cuts=path,
+            done=folder / f"done.{index:05d}.jsonl.gz",
+            rejected=folder / f"rejected.{index:05d}.tsv",
+            storage=output / f"features-{index:05d}",
+            final_folder=final_output.resolve(),
+        )
+
+
+def _run(parts: list[_Part], settings: LfbeSettings, jobs: int) -> None:
+    if jobs == 1 or len(parts) <= 1:
+        for part in track(parts, "features", unit="part"):
+            _compute_part(part, settings)
+        return
+    with ProcessPoolExecutor(min(jobs, len(parts))) as executor:
+        futures = [executor.submit(_compute_part, part, settings) for part in parts]
+        try:
+            for future in track(as_completed(futures), "features", len(futures), unit="part"):
+                future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a process that computed features was killed, perhaps for memory; "
+                "run the tool again, with fewer --jobs"
+            ) from error
+
+
+def _compute_part(part: _Part, settings: LfbeSettings) -> None:
+    extractor = make_extractor(settings)
+    unfinished = part.done.with_name("unfinished-" + part.done.name)
+    with (
+        part.rejected.open("w", encoding="utf-8") as rejected,
+        get_writer(settings.storage_type)(part.storage) as storage,
+        CutSet.open_writer(unfinished, overwrite=True) as done,
+    ):
+        for cut in CutSet.from_jsonl_lazy(part.cuts):
+            try:
+                features = _features_of(cut, extractor)
+            except Exception as error:  # whatever a decoder raises is a reason to reject the cut
+                rejected.write(f"{cut.id}\t{' '.join(str(error).split()) or repr(error)}\n")
+                continue
+            cut.features = Features(
+                type=extractor.name,
+                num_frames=len(features),
+                num_features=features.shape[1],
+                frame_shift=settings.frame_shift,
+                sampling_rate=cut.sampling_rate,
+                start=cut.start,
+                duration=cut.duration,
+                storage_type=storage.name,
+                storage_path=str(part.final_folder / Path(storage.storage_path).name),
+                storage_key=storage.write(cut.id, features),
+                recording_id=cut.recording_id,
+                channels=cut.channel,
+            )
+            done.write(cut)
+    unfinished.replace(part.done)
+
+
+def _features_of(cut: MonoCut, extractor: FeatureExtractor) -> np.ndarray:
+    samples = cut.load_audio()
+    features = extractor.extract(samples, cut.sampling_rate)
+    if len(features) == 0:
+        raise ValueError(f"audio of {cut.duration:.3f} s gives no frame")
+    return features
+
+
+def _join(paths: list[Path], output: Path) -> int:
+    """Concatenate files (gzip members may stand one after the other); how many lines."""
+    lines = 0
+    with output.open("wb") as joined:
+        for path in paths:
+            with path.open("rb") as stream:
+                shutil.copyfileobj(stream, joined)
+            if path.suffix == ".tsv":
+                lines += path.read_text(encoding="utf-8").count("\n")
+    return lines

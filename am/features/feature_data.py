@@ -1,0 +1,67 @@
+"""A feature data folder: a cutset whose cuts carry features, and the settings that made them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lhotse import CutSet
+
+from am.errors import InputError
+from am.features.extractors import LfbeSettings
+
+CUTS_NAME = "cuts.jsonl.gz"
+SETTINGS_NAME = "features.json"
+
+
+@dataclass(frozen=True)
+class FeatureDescription:
+    """What the features of a folder are.
+
+    Attributes:
+        kind: ``lfbe`` or ``mfcc``.
+        dimension: values a frame.
+        frame_shift: in seconds.
+    """
+
+    kind: str
+    dimension: int
+    frame_shift: float
+
+
+def open_feature_data(folder: Path) -> CutSet:
+    """The cuts of a feature data folder, read lazily, in the folder's order.
+
+    Raises:
+        InputError: the folder has no cuts, or they carry no features.
+    """
+    path = folder / CUTS_NAME
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run steps/make_features.py")
+    cuts = CutSet.from_jsonl_lazy(path)
+    first = next(iter(cuts), None)
+    if first is None:
+        raise InputError(f"{path}: holds no cuts; give data with at least one utterance")
+    if not first.has_features:
+        raise InputError(
+            f"{path}: cut {first.id} has no features; give the folder that "
+            "steps/make_features.py wrote"
+        )
+    return cuts
+
+
+def describe_features(folder: Path) -> FeatureDescription:
+    """What kind of features a folder holds, as :func:`write_feature_settings` noted."""
+    path = folder / SETTINGS_NAME
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run steps/make_features.py")
+    values = json.loads(path.read_text())
+    return FeatureDescription(values["kind"], values["dimension"], values["frame_shift"])
+
+
+def write_feature_settings(folder: Path, kind: str, dimension: int, settings: LfbeSettings) -> None:
+    """Note in the folder what its features are."""
+    values = {"kind": kind, "dimension": dimension, **dataclasses.asdict(settings)}
+    (folder / SETTINGS_NAME).write_text(json.dumps(values, indent=1))

@@ -1,0 +1,178 @@
+"""Statistics of Gaussians over aligned frames: for EM and for MLLT.
+
+Shapes: n frames, D dimensions, G Gaussians, K Gaussians of a pdf.  Frames of the same pdf-id are
+gathered into blocks of ``BLOCK_FRAMES``, so that posteriors and sums are batched matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from am.gmm.model import DiagonalGmms, GmmTables
+
+BLOCK_FRAMES = 32
+# Elements of one batched product, which bounds the memory of a call.
+MAX_BLOCK_ELEMENTS = 2_000_000
+
+
+@dataclass
+class EmStatistics:
+    """What an EM update needs.
+
+    Attributes:
+        occupancies: (G,) float64 sums of posteriors.
+        sums: (G, 2 D) float64, posterior-weighted sums of x and of x².
+        num_frames: frames seen.
+        log_likelihood: natural log, sum over the frames of their own pdf's likelihood.
+    """
+
+    occupancies: torch.Tensor
+    sums: torch.Tensor
+    num_frames: int = 0
+    log_likelihood: float = 0.0
+
+    @staticmethod
+    def zeros(gmms: DiagonalGmms, device: torch.device) -> EmStatistics:
+        """Nothing seen yet."""
+        return EmStatistics(
+            torch.zeros(gmms.num_gaussians, dtype=torch.float64, device=device),
+            torch.zeros(gmms.num_gaussians, 2 * gmms.dim, dtype=torch.float64, device=device),
+        )
+
+    @property
+    def log_likelihood_per_frame(self) -> float:
+        """Mean log-likelihood of a frame given its aligned pdf, natural log."""
+        return self.log_likelihood / max(self.num_frames, 1)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Frames of one table group: ``extended`` (B, F, 2 D), their Gaussians and posteriors."""
+
+    extended: torch.Tensor
+    gaussians: torch.Tensor
+    posteriors: torch.Tensor
+    num_frames: int
+    log_likelihood: float
+
+
+def accumulate(
+    statistics: EmStatistics, tables: GmmTables, frames: torch.Tensor, pdf_ids: np.ndarray
+) -> None:
+    """Add frames (n, D) aligned to ``pdf_ids`` (n,) to ``statistics``."""
+    for blocks in _posterior_blocks(tables, frames, pdf_ids):
+        _add_blocks(statistics, blocks)
+
+
+def _add_blocks(statistics: EmStatistics, blocks: _Blocks) -> None:
+    num_gaussians, width = statistics.sums.shape
+    weights = blocks.posteriors.transpose(1, 2)
+    sums = torch.bmm(weights, blocks.extended).reshape(-1, width)
+    rows = blocks.gaussians.reshape(-1)
+    real = rows < num_gaussians
+    statistics.sums.index_add_(0, rows[real], sums[real].double())
+    occupancies = weights.sum(dim=2).reshape(-1)
+    statistics.occupancies.index_add_(0, rows[real], occupancies[real].double())
+    statistics.num_frames += blocks.num_frames
+    statistics.log_likelihood += blocks.log_likelihood
+
+
+class MlltStatistics:
+    """Second moments around the means, weighted by each dimension's precision.
+
+    ``moments[i] = Σ_t Σ_g γ_tg (x_t − µ_g)(x_t − µ_g)ᵀ / σ²_gi``, as in Gales (1999) and Kaldi's
+    ``transform/mllt.cc``.  It is kept as Σ_t w_ti x_t x_tᵀ with w_ti = Σ_g γ_tg / σ²_gi; what the
+    means add follows from ordinary EM statistics, so no matrix a Gaussian is stored.
+
+    Attributes:
+        raw: (D, D * D) float64, Σ_t w_ti x_t x_tᵀ.
+        em: statistics of the same frames.
+    """
+
+    def __init__(self, gmms: DiagonalGmms, device: torch.device):
+        self.raw = torch.zeros(gmms.dim, gmms.dim**2, dtype=torch.float64, device=device)
+        self.em = EmStatistics.zeros(gmms, device)
+        self._precisions = torch.from_numpy(
+            np.concatenate([1.0 / gmms.variances, np.zeros((1, gmms.dim), dtype=np.float32)])
+        ).to(device)
+
+    def accumulate(self, tables: GmmTables, frames: torch.Tensor, pdf_ids: np.ndarray) -> None:
+        """Add frames (n, D) aligned to ``pdf_ids`` (n,)."""
+        dim = frames.shape[1]
+        for blocks in _posterior_blocks(tables, frames, pdf_ids):
+            _add_blocks(self.em, blocks)
+            weights = torch.bmm(blocks.posteriors, self._precisions[blocks.gaussians])
+            weights = weights.reshape(-1, dim)
+            rows = blocks.extended[:, :, :dim].reshape(-1, dim)
+            step = max(1, MAX_BLOCK_ELEMENTS // dim**2)
+            for first in range(0, len(rows), step):
+                part = rows[first : first + step]
+                outer = (part[:, :, None] * part[:, None, :]).reshape(-1, dim**2)
+                self.raw += (weights[first : first + step].T @ outer).double()
+
+    def moments(self, gmms: DiagonalGmms) -> np.ndarray:
+        """(D, D, D) float64; ``gmms`` are those of the accumulation."""
+        dim = gmms.dim
+        means = gmms.means.astype(np.float64)
+        precisions = 1.0 / gmms.variances.astype(np.float64)
+        sums = self.em.sums[:, :dim].cpu().numpy()
+        occupancies = self.em.occupancies.cpu().numpy()
+        # Σ γ (x − µ)(x − µ)ᵀ = Σ γ x xᵀ − (s µᵀ + µ sᵀ) + γ µ µᵀ with s = Σ γ x.
+        half = means * (0.5 * occupancies)[:, None] - sums
+        cross = np.einsum("gi,gj,gk->ijk", precisions, half, means, optimize=True)
+        raw = self.raw.cpu().numpy().reshape(dim, dim, dim)
+        return raw + cross + cross.transpose(0, 2, 1)
+
+
+def _posterior_blocks(
+    tables: GmmTables, frames: torch.Tensor, pdf_ids: np.ndarray
+) -> Iterator[_Blocks]:
+    order = np.argsort(pdf_ids, kind="stable")
+    counts = np.bincount(pdf_ids, minlength=tables.gmms.num_pdfs)
+    starts = np.cumsum(counts) - counts
+    for group, table in enumerate(tables.groups):
+        pdfs = np.flatnonzero((tables.group_of_pdf == group) & (counts > 0))
+        blocks_of_pdf = -(-counts[pdfs] // BLOCK_FRAMES)
+        pdf_of_block = np.repeat(pdfs, blocks_of_pdf)
+        number = np.arange(len(pdf_of_block)) - np.repeat(
+            np.cumsum(blocks_of_pdf) - blocks_of_pdf, blocks_of_pdf
+        )
+        size = table.coefficients.shape[1] * table.coefficients.shape[2]
+        step = max(1, MAX_BLOCK_ELEMENTS // max(size, BLOCK_FRAMES * table.coefficients.shape[2]))
+        for first in range(0, len(pdf_of_block), step):
+            pdf = pdf_of_block[first : first + step]
+            within = number[first : first + step, None] * BLOCK_FRAMES + np.arange(BLOCK_FRAMES)
+            present = within < counts[pdf][:, None]
+            rows = order[np.where(present, starts[pdf][:, None] + within, 0)]
+            yield _evaluate(tables, table_rows=tables.row_of_pdf[pdf], group=group,
+                            frames=frames, rows=rows, present=present)
+
+
+def _evaluate(
+    tables: GmmTables,
+    group: int,
+    table_rows: np.ndarray,
+    frames: torch.Tensor,
+    rows: np.ndarray,
+    present: np.ndarray,
+) -> _Blocks:
+    table = tables.groups[group]
+    pdf_rows = torch.from_numpy(table_rows).to(tables.device)
+    mask = torch.from_numpy(present).to(tables.device)
+    values = frames[torch.from_numpy(rows).to(tables.device)]
+    extended = torch.cat([values, values * values], dim=2)
+    scores = torch.baddbmm(
+        table.log_constants[pdf_rows][:, None, :],
+        extended,
+        table.coefficients[pdf_rows].transpose(1, 2),
+    )
+    totals = scores.logsumexp(dim=2, keepdim=True)
+    posteriors = torch.exp(scores - totals) * mask[:, :, None]
+    log_likelihood = float(totals[:, :, 0].masked_fill(~mask, 0.0).sum(dtype=torch.float64))
+    return _Blocks(
+        extended, table.gaussians[pdf_rows], posteriors, int(present.sum()), log_likelihood
+    )

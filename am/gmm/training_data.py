@@ -1,0 +1,229 @@
+"""What the passes of GMM training read: normalised MFCC, model input, graphs, the alignment.
+
+All of it lies in flat files that are mapped into memory, utterances in the order of the data
+folder, so that a pass reads without parsing and memory does not grow with the corpus::
+
+    mfcc.f32        (frames, C) normalised for the speaker
+    input.f32       (frames, D) model input under the present features
+    words.i32       word-ids of all transcripts
+    graphs.i32      records of TrainingGraph
+    alignment-NNN.i32   (frames,) transition-ids after iteration NNN; 0 where there is none
+    index.json      cut ids, frame and word counts, left-out cuts; written last
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from am.alignment.training_graph import GraphCompiler, TrainingGraph
+from am.alignment.transcripts import Transcripts
+from am.features.gmm_features import GmmFeatures, SpeakerNormalisation, speaker_of, splice_indices
+from am.gmm.row_file import RowWriter, open_rows
+from am.progress import track
+from am.storage import RaggedStore
+
+log = logging.getLogger(__name__)
+
+INDEX_NAME = "index.json"
+# Frames that a pass holds at once.
+CHUNK_FRAMES = 1 << 16
+
+
+class TrainingData:
+    """Utterances prepared in a scratch folder; see the module's text for the files.
+
+    Attributes:
+        cut_ids: of the utterances.
+        num_frames: (utterances,) int64.
+        offsets: (utterances + 1,) int64, first frame of each.
+        failures: cuts left out, with the reason.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        index = json.loads((folder / INDEX_NAME).read_text())
+        self.cut_ids: list[str] = index["cut_ids"]
+        self.failures: list[tuple[str, str]] = [tuple(pair) for pair in index["failures"]]
+        self.num_frames = np.array(index["num_frames"], dtype=np.int64)
+        self.offsets = np.concatenate([[0], np.cumsum(self.num_frames)])
+        self._mfcc_dim: int = index["mfcc_dim"]
+        self._word_offsets = np.concatenate([[0], np.cumsum(index["num_words"])]).astype(np.int64)
+        self._graph_offsets = np.zeros(1, dtype=np.int64)
+        self._graphs = np.zeros(0, dtype=np.int32)
+        self.num_states = np.zeros(len(self.cut_ids), dtype=np.int64)
+        self.min_frames = np.zeros(len(self.cut_ids), dtype=np.int64)
+
+    @property
+    def mfcc(self) -> np.ndarray:
+        """(frames, C) float32, mapped."""
+        return open_rows(self.folder / "mfcc.f32", np.float32, self._mfcc_dim)
+
+    def word_ids(self, utterance: int) -> list[int]:
+        """The transcript of an utterance."""
+        words = open_rows(self.folder / "words.i32", np.int32)
+        first, last = self._word_offsets[utterance : utterance + 2]
+        return [int(word) for word in words[first:last]]
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """Ranges of whole utterances with about ``CHUNK_FRAMES`` frames each."""
+        first = 0
+        while first < len(self.cut_ids):
+            limit = self.offsets[first] + CHUNK_FRAMES
+            last = max(first + 1, int(np.searchsorted(self.offsets, limit, side="right")) - 1)
+            yield first, last
+            first = last
+
+    def spliced(self, first: int, last: int, context: int) -> np.ndarray:
+        """(frames, (2 context + 1) C) of utterances ``first`` to ``last - 1``."""
+        rows = splice_indices(self.num_frames[first:last], context)
+        mfcc = self.mfcc[self.offsets[first] : self.offsets[last]]
+        return mfcc[rows].reshape(len(rows), -1)
+
+    def write_input(self, features: GmmFeatures) -> np.ndarray:
+        """Make ``input.f32`` and return it, (frames, D) float32, mapped."""
+        path = self.folder / "input.f32"
+        with RowWriter(path, np.float32) as writer:
+            for first, last in self.chunks():
+                writer.append(self.spliced(first, last, features.context) @ features.transform.T)
+        return open_rows(path, np.float32, features.dim)
+
+    def compile_graphs(self, compiler: GraphCompiler) -> None:
+        """Make the training graphs of all utterances."""
+        sizes = []
+        with RowWriter(self.folder / "graphs.i32", np.int32) as writer:
+            utterances = track(range(len(self.cut_ids)), "training graphs", unit="cut")
+            for utterance in utterances:
+                graph = compiler.compile(self.word_ids(utterance))
+                record = graph.to_record()
+                writer.append(record)
+                sizes.append(len(record))
+                self.num_states[utterance] = graph.num_states
+                self.min_frames[utterance] = graph.min_frames
+        self._graph_offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self._graphs = open_rows(self.folder / "graphs.i32", np.int32)
+
+    def graph(self, utterance: int) -> TrainingGraph:
+        """One utterance's graph."""
+        first, last = self._graph_offsets[utterance : utterance + 2]
+        return TrainingGraph.from_record(np.asarray(self._graphs[first:last]))
+
+    def alignment_path(self, iteration: int) -> Path:
+        """Where the alignment made in an iteration lies."""
+        return self.folder / f"alignment-{iteration:03d}.i32"
+
+    def write_alignment(
+        self, iteration: int, make: Callable[[int], np.ndarray | None]
+    ) -> np.ndarray:
+        """Make an alignment, utterance by utterance, and return it mapped.
+
+        Args:
+            iteration: that it belongs to.
+            make: called with the utterance; (frames,) transition-ids, or None if there is none.
+        """
+        alignment = self.new_alignment(iteration)
+        for utterance in range(len(self.cut_ids)):
+            transition_ids = make(utterance)
+            if transition_ids is not None:
+                alignment[self.offsets[utterance] : self.offsets[utterance + 1]] = transition_ids
+        return alignment
+
+    def new_alignment(self, iteration: int) -> np.ndarray:
+        """(frames,) int32 zeros on disk, mapped, to be filled."""
+        path = self.alignment_path(iteration)
+        return np.memmap(path, dtype=np.int32, mode="w+", shape=(int(self.offsets[-1]),))
+
+    def open_alignment(self, iteration: int) -> np.ndarray:
+        """The alignment of an earlier iteration, mapped."""
+        return open_rows(self.alignment_path(iteration), np.int32)
+
+
+def prepare_training_data(
+    cuts: Iterable[Any],
+    transcripts: Transcripts,
+    folder: Path,
+    normalise_variance: bool,
+    alignments: RaggedStore | None = None,
+) -> TrainingData:
+    """Read the cuts once and prepare ``folder``, unless a killed run had finished that.
+
+    Args:
+        cuts: lhotse cuts with MFCC and transcripts.
+        transcripts: turns them into word-ids.
+        folder: scratch, made if missing.
+        normalise_variance: see :class:`GmmFeatures`.
+        alignments: cuts without one are left out.
+    """
+    if (folder / INDEX_NAME).is_file():
+        return TrainingData(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    cut_ids, speakers, num_words, failures = [], [], [], []
+    num_frames: list[int] = []
+    normalisation = SpeakerNormalisation()
+    mfcc = np.zeros((0, 0), dtype=np.float32)
+    with (
+        RowWriter(folder / "mfcc.f32", np.float32) as frames,
+        RowWriter(folder / "words.i32", np.int32) as words,
+    ):
+        for cut in track(cuts, "reading MFCC", unit="cut"):
+            word_ids = transcripts.word_ids(cut)
+            mfcc = cut.load_features()
+            normalisation.add(speaker_of(cut), mfcc)
+            reason = _why_left_out(cut.id, word_ids, len(mfcc), alignments)
+            if reason:
+                failures.append((cut.id, reason))
+                continue
+            frames.append(mfcc)
+            words.append(np.array(word_ids))
+            cut_ids.append(cut.id)
+            speakers.append(speaker_of(cut))
+            num_frames.append(len(mfcc))
+            num_words.append(len(word_ids))
+    _normalise(folder / "mfcc.f32", mfcc.shape[1], speakers, num_frames, normalisation,
+               normalise_variance)
+    index = {
+        "mfcc_dim": mfcc.shape[1],
+        "cut_ids": cut_ids,
+        "num_frames": num_frames,
+        "num_words": num_words,
+        "failures": failures,
+    }
+    (folder / INDEX_NAME).write_text(json.dumps(index))
+    transcripts.log_unknown_words()
+    return TrainingData(folder)
+
+
+def _why_left_out(
+    cut_id: str, word_ids: list[int], num_frames: int, alignments: RaggedStore | None
+) -> str | None:
+    if not word_ids:
+        return "no transcript"
+    if alignments is None:
+        return None
+    if cut_id not in alignments:
+        return "no alignment"
+    aligned = alignments.num_frames(cut_id)
+    if aligned != num_frames:
+        return f"alignment of {aligned} frames, features of {num_frames}"
+    return None
+
+
+def _normalise(
+    path: Path,
+    mfcc_dim: int,
+    speakers: list[str],
+    num_frames: list[int],
+    normalisation: SpeakerNormalisation,
+    normalise_variance: bool,
+) -> None:
+    rows = open_rows(path, np.float32, mfcc_dim, mode="r+")
+    first = 0
+    for speaker, count in zip(speakers, num_frames, strict=True):
+        utterance = slice(first, first + count)
+        rows[utterance] = normalisation.apply(speaker, rows[utterance], normalise_variance)
+        first += count

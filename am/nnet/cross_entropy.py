@@ -1,0 +1,297 @@
+"""Training a network with frame cross-entropy: on hard labels, or on soft ones as well."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from am.errors import InputError
+from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
+from am.features.low_frame_rate import STACKED_FRAMES, LowFrameRateFrontEnd, estimate_front_end
+from am.nnet.checkpoint import TrainingState
+from am.nnet.data import (
+    BatchingSettings,
+    LabelledCuts,
+    check_feature_kind,
+    check_labels_fit,
+    load_features,
+    open_labels,
+    split_into_parts,
+)
+from am.nnet.device import pick_device
+from am.nnet.lstm import AcousticModel, LstmSettings
+from am.nnet.network import save_network
+from am.nnet.schedule import (
+    LABELED,
+    Pass,
+    ScheduleSettings,
+    describe_plan,
+    labeled_plan,
+    part_name,
+    scheduled_plan,
+)
+from am.nnet.trainer import Trainer, TrainerSettings
+from am.outputs import sha256_of_file
+from am.storage import RaggedStore, check_store
+from am.tree.context_tree import ContextTree
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrontEndSettings:
+    """The normalisation's statistics (:mod:`am.features.low_frame_rate`).
+
+    Attributes:
+        prior_frames: how many 10 ms frames the global mean counts for in the causal mean.
+        max_cuts: estimate on at most so many cuts, spread evenly over the data.
+    """
+
+    prior_frames: float = 100.0
+    max_cuts: int = 20000
+
+
+@dataclass(frozen=True)
+class CrossEntropySettings:
+    """A network and its training on labelled data.
+
+    Attributes:
+        lstm: the network's shape.
+        trainer: how it is trained.
+        batching: how its batches are made.
+        front_end: its normalisation.
+        epochs: passes over the labelled data.
+        prior_pseudo_count: frames added to every senone's count before priors are computed, so
+            that a senone without training frames has a prior.
+    """
+
+    lstm: LstmSettings
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    batching: BatchingSettings = field(default_factory=BatchingSettings)
+    front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
+    epochs: int = 10
+    prior_pseudo_count: float = 1.0
+
+
+@dataclass(frozen=True)
+class StudentSettings:
+    """A network and its scheduled training; as :class:`CrossEntropySettings`, but for the order."""
+
+    lstm: LstmSettings
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    batching: BatchingSettings = field(default_factory=BatchingSettings)
+    front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
+    prior_pseudo_count: float = 1.0
+
+
+@dataclass(frozen=True)
+class SoftLabelledData:
+    """Feature data without transcripts, and their soft labels."""
+
+    features: Path
+    soft_labels: Path
+
+
+def train_cross_entropy(
+    labeled: Path,
+    dev: Path,
+    senones: Path,
+    labels: Path,
+    output: Path,
+    settings: CrossEntropySettings,
+    device: str = "auto",
+) -> None:
+    """Train a network on hard labels.
+
+    Args:
+        labeled, dev: feature data folders, LFBE.
+        senones: the senone folder, whose tree the labels were made with.
+        labels: holds the stores ``labeled`` and ``dev`` of pdf-ids at the low frame rate.
+        output: the network folder to write; an unfinished training in it goes on.
+        settings: network and training.
+        device: auto, cpu, cuda or cuda:N.
+    """
+    prepared = _Preparation(labeled, dev, senones, labels, output, settings)
+    plan = labeled_plan(settings.epochs)
+    prepared.train(plan, {LABELED: prepared.labeled_cuts}, [labeled], pick_device(device))
+
+
+def train_student(
+    labeled: Path,
+    unlabeled: SoftLabelledData,
+    dev: Path,
+    senones: Path,
+    labels: Path,
+    output: Path,
+    settings: StudentSettings,
+    device: str = "auto",
+) -> None:
+    """Train a network on soft labels of unlabelled data and hard labels of labelled data.
+
+    Args:
+        labeled, dev, senones, labels, output, device: as in :func:`train_cross_entropy`.
+        unlabeled: LFBE and soft labels of the unlabelled data.
+        settings: network, schedule and training.
+    """
+    prepared = _Preparation(labeled, dev, senones, labels, output, settings)
+    soft = open_labels(
+        unlabeled.soft_labels, "soft labels", prepared.num_pdfs, prepared.label_frame_shift
+    )
+    _check_tree(soft, prepared.tree_sha256)
+    check_store(unlabeled.soft_labels)
+    check_feature_kind([labeled, unlabeled.features])
+    check_labels_fit(unlabeled.features, soft, output / "unlabeled_without_labels.txt")
+    parts_folder = output / "parts"
+    manifests = split_into_parts(
+        unlabeled.features / CUTS_NAME, parts_folder, settings.schedule.parts
+    )
+    sources = {LABELED: prepared.labeled_cuts}
+    for index, manifest in enumerate(manifests):
+        part = LabelledCuts(part_name(index), manifest, soft, settings.batching)
+        if part.num_cuts == 0:
+            raise InputError(
+                f"schedule.parts: {settings.schedule.parts} parts are too many for the cuts of "
+                f"{unlabeled.features}; choose fewer"
+            )
+        sources[part.name] = part
+    plan = scheduled_plan(settings.schedule)
+    prepared.train(plan, sources, [labeled, unlabeled.features], pick_device(device))
+    shutil.rmtree(parts_folder)
+
+
+def log_priors_of(labels: RaggedStore, num_pdfs: int, pseudo_count: float) -> Tensor:
+    """(num_pdfs,) natural log of the senones' relative frequencies in hard labels.
+
+    Raises:
+        InputError: a label is no pdf-id of the network.
+    """
+    counts = np.full(num_pdfs, pseudo_count)
+    for cut_id in labels:
+        pdf_ids = labels[cut_id]["pdf_ids"]
+        if len(pdf_ids) and not 0 <= pdf_ids.min() <= pdf_ids.max() < num_pdfs:
+            raise InputError(
+                f"{labels.folder}: cut {cut_id}: a label outside 0 … {num_pdfs - 1}; make the "
+                "labels again with this senone folder"
+            )
+        counts += np.bincount(pdf_ids, minlength=num_pdfs)
+    log.info("%d of %d senones have labels", (counts > pseudo_count).sum(), num_pdfs)
+    return torch.from_numpy(np.log(counts / counts.sum())).float()
+
+
+class _Preparation:
+    """The checked inputs that both kinds of training share."""
+
+    def __init__(
+        self,
+        labeled: Path,
+        dev: Path,
+        senones: Path,
+        labels: Path,
+        output: Path,
+        settings: CrossEntropySettings | StudentSettings,
+    ):
+        self._settings = settings
+        self._output = output
+        self._started = time.monotonic()
+        self.num_pdfs = ContextTree.load(senones / "tree.json").num_pdfs
+        self.tree_sha256 = sha256_of_file(senones / "tree.json")
+        self.feature_dim = check_feature_kind([labeled, dev])
+        self._frame_shift = describe_features(labeled).frame_shift
+        self.label_frame_shift = STACKED_FRAMES * self._frame_shift
+        cuts = {}
+        for name, data in ((LABELED, labeled), ("dev", dev)):
+            store = open_labels(labels / name, "pdf-ids", self.num_pdfs, self.label_frame_shift)
+            _check_tree(store, self.tree_sha256)
+            check_labels_fit(data, store, output / f"{name}_without_labels.txt")
+            cuts[name] = LabelledCuts(name, data / CUTS_NAME, store, settings.batching)
+        self.labeled_cuts = cuts[LABELED]
+        self._dev_cuts = cuts["dev"]
+        self._log_priors = log_priors_of(
+            self.labeled_cuts.labels, self.num_pdfs, settings.prior_pseudo_count
+        )
+
+    def train(
+        self,
+        plan: Sequence[Pass],
+        sources: Mapping[str, LabelledCuts],
+        feature_folders: Sequence[Path],
+        device: torch.device,
+    ) -> None:
+        """Carry the plan out and write the network."""
+        settings = self._settings
+        front_end = self._front_end(feature_folders)
+        torch.manual_seed(settings.trainer.seed)
+        model = AcousticModel(settings.lstm, front_end.output_dim, self.num_pdfs)
+        log.info("%d parameters, %d senones, on %s", model.num_parameters(), self.num_pdfs, device)
+        frames = {name: source.num_frames for name, source in sources.items()}
+        for line in describe_plan(plan, frames, self.label_frame_shift):
+            log.info("plan: %s", line)
+        trainer = Trainer(
+            model, front_end, plan, sources, self._dev_cuts, settings.trainer, self._output, device
+        )
+        state = trainer.run()
+        save_network(self._output, model, front_end, self._log_priors, self.tree_sha256)
+        self._write_summary(trainer, state)
+
+    def _front_end(self, feature_folders: Sequence[Path]) -> LowFrameRateFrontEnd:
+        if (self._output / "front_end.json").is_file():
+            return LowFrameRateFrontEnd.load(self._output)
+        settings = self._settings.front_end
+        features = _FeaturesOf(feature_folders, settings.max_cuts)
+        front_end = estimate_front_end(features, settings.prior_frames, self._frame_shift)
+        front_end.save(self._output)
+        return front_end
+
+    def _write_summary(self, trainer: Trainer, state: TrainingState) -> None:
+        loss, accuracy = trainer.evaluate()
+        summary = {
+            "parameters": trainer.model.num_parameters(),
+            "senones": self.num_pdfs,
+            "labeled_hours": self.labeled_cuts.num_frames * self.label_frame_shift / 3600,
+            "frames": state.frames_done,
+            "updates": state.num_updates,
+            "skipped_batches": state.skipped_batches,
+            "dev_loss": loss,
+            "dev_frame_accuracy": accuracy,
+            "seconds": round(time.monotonic() - self._started, 1),
+        }
+        (self._output / "summary.json").write_text(json.dumps(summary, indent=1))
+        log.info(
+            "best: dev loss %.4f, dev frame accuracy %.2f %%; %d batches skipped",
+            loss,
+            100 * accuracy,
+            state.skipped_batches,
+        )
+
+
+class _FeaturesOf:
+    """The features of some cuts, spread evenly over folders; may be iterated again."""
+
+    def __init__(self, folders: Sequence[Path], max_cuts: int):
+        self._folders = folders
+        num_cuts = sum(1 for folder in folders for _ in open_feature_data(folder))
+        self._every = -(-num_cuts // max(max_cuts, 1))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        cuts = itertools.chain.from_iterable(map(open_feature_data, self._folders))
+        return (load_features(cut) for cut in itertools.islice(cuts, 0, None, self._every))
+
+
+def _check_tree(labels: RaggedStore, tree_sha256: str) -> None:
+    made_with = labels.description.get("tree_sha256", tree_sha256)
+    if made_with != tree_sha256:
+        raise InputError(
+            f"{labels.folder}: labels of another tree than that of the senone folder; make them "
+            "again with this tree"
+        )

@@ -1,0 +1,295 @@
+"""Training data: cuts with features and their labels, in batches of similar length.
+
+Shapes: B utterances, T frames at 10 ms, T' at 30 ms, N = the sum of all T', k stored logits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lhotse import CutSet, MonoCut
+from lhotse.dataset.sampling import DynamicBucketingSampler
+from lhotse.dataset.sampling.base import TimeConstraint
+from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from am.errors import InputError
+from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
+from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
+from am.storage import RaggedStore
+
+log = logging.getLogger(__name__)
+
+LABEL_KINDS = {"pdf-ids": ("pdf_ids",), "soft labels": ("pdf_ids", "logits")}
+CUTS_FOR_BUCKETS = 10000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some utterances.
+
+    Attributes:
+        cut_ids: of each.
+        features: (B, T, D) float32, raw, 0 past the end.
+        lengths: (B,) int64, T of each.
+        pdf_ids: (N,) int64 hard labels, or (N, k) int64 of soft ones, utterance after utterance.
+        stored_logits: (N, k) float16 of soft labels; None with hard ones.
+    """
+
+    cut_ids: tuple[str, ...]
+    features: Tensor
+    lengths: Tensor
+    pdf_ids: Tensor
+    stored_logits: Tensor | None
+
+    @property
+    def num_frames(self) -> int:
+        """N, frames at 30 ms."""
+        return len(self.pdf_ids)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(
+            self.cut_ids,
+            self.features.to(device, non_blocking=True),
+            self.lengths.to(device, non_blocking=True),
+            self.pdf_ids.to(device, non_blocking=True),
+            None
+            if self.stored_logits is None
+            else self.stored_logits.to(device, non_blocking=True),
+        )
+
+
+def load_features(cut: MonoCut) -> np.ndarray:
+    """(T, D) float32 of one cut; unreadable ones raise an InputError that names it."""
+    try:
+        return np.asarray(cut.load_features(), dtype=np.float32)
+    except Exception as error:  # lhotse's storages raise whatever their libraries raise
+        raise InputError(
+            f"{cut.features.storage_path}: cut {cut.id}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def pad_features(features: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """(B, T, D) float32, 0 past the end, and (B,) int64 lengths."""
+    lengths = torch.tensor([len(matrix) for matrix in features])
+    padded = torch.nn.utils.rnn.pad_sequence(
+        [torch.from_numpy(matrix) for matrix in features], batch_first=True
+    )
+    return padded, lengths
+
+
+class _BatchDataset(Dataset[Batch | InputError]):
+    """Loads the cuts that the sampler chose; runs in the workers of a DataLoader."""
+
+    def __init__(self, labels: RaggedStore):
+        self._labels = labels
+
+    def __getitem__(self, cuts: CutSet) -> Batch | InputError:
+        try:
+            return self._load(list(cuts))
+        except InputError as error:  # raised in a worker it would become a traceback in a string
+            return error
+
+    def _load(self, cuts: list[MonoCut]) -> Batch:
+        features, lengths = pad_features([load_features(cut) for cut in cuts])
+        records = [self._labels[cut.id] for cut in cuts]
+        pdf_ids = np.concatenate([record["pdf_ids"] for record in records]).astype(np.int64)
+        logits = None
+        if "logits" in records[0]:
+            logits = torch.from_numpy(np.concatenate([record["logits"] for record in records]))
+        return Batch(
+            tuple(cut.id for cut in cuts), features, lengths, torch.from_numpy(pdf_ids), logits
+        )
+
+
+class _Remaining:
+    """A sampler without its first batches, for a run that goes on in the middle of a pass."""
+
+    def __init__(self, sampler: DynamicBucketingSampler, skip: int):
+        self._sampler = sampler
+        self._skip = skip
+
+    def __iter__(self) -> Iterator[CutSet]:
+        return itertools.islice(iter(self._sampler), self._skip, None)
+
+
+@dataclass(frozen=True)
+class BatchingSettings:
+    """How batches are made.
+
+    Attributes:
+        batch_seconds: speech in a batch, padding not counted.
+        num_buckets: groups of similar length, to keep padding small.
+        num_workers: processes that load data beside the training; 0 loads in between.
+    """
+
+    batch_seconds: float = 40.0
+    num_buckets: int = 10
+    num_workers: int = 0
+
+
+class LabelledCuts:
+    """The cuts of one manifest that have labels, to be read in batches again and again.
+
+    Attributes:
+        name: what the log calls them.
+        num_cuts, num_frames: how many, and their 30 ms frames.
+    """
+
+    def __init__(self, name: str, manifest: Path, labels: RaggedStore, settings: BatchingSettings):
+        self.name = name
+        self.manifest = manifest
+        self.labels = labels
+        self._settings = settings
+        durations: list[MonoCut] = []
+        self.num_cuts = 0
+        self.num_frames = 0
+        for cut in self.cuts():
+            self.num_cuts += 1
+            self.num_frames += num_low_rate_frames(int(cut.num_frames))
+            if len(durations) < CUTS_FOR_BUCKETS:
+                durations.append(cut)
+        buckets = max(1, min(settings.num_buckets, len(durations) // 2))
+        self._duration_bins = (
+            estimate_duration_buckets(
+                durations, buckets, TimeConstraint(max_duration=settings.batch_seconds)
+            )
+            if buckets > 1
+            else []
+        )
+
+    def cuts(self) -> Iterator[MonoCut]:
+        """The cuts that have labels, in the manifest's order."""
+        return (cut for cut in CutSet.from_jsonl_lazy(self.manifest) if cut.id in self.labels)
+
+    def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[Batch]:
+        """One pass over all cuts.
+
+        Args:
+            seed: of the order; the same seed gives the same batches.
+            shuffle: whether the order is random.
+            skip: leave out that many batches at the start, without loading them.
+        """
+        sampler = DynamicBucketingSampler(
+            CutSet.from_jsonl_lazy(self.manifest),
+            max_duration=self._settings.batch_seconds,
+            duration_bins=self._duration_bins,
+            shuffle=shuffle,
+            seed=seed,
+            sync_buckets=False,
+        )
+        labels = self.labels
+        sampler.filter(lambda cut: cut.id in labels)
+        loader = DataLoader(
+            _BatchDataset(labels),
+            batch_size=None,
+            sampler=_Remaining(sampler, skip),
+            num_workers=self._settings.num_workers,
+            generator=torch.Generator(),  # the loader must not draw from the training's own
+            pin_memory=torch.cuda.is_available(),
+        )
+        for batch in loader:
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+
+
+def open_labels(folder: Path, kind: str, num_pdfs: int, frame_shift: float) -> RaggedStore:
+    """Open a store of labels and check that it fits.
+
+    Args:
+        folder: the store.
+        kind: ``pdf-ids`` or ``soft labels``.
+        num_pdfs: senones of the network to train.
+        frame_shift: of its output, in seconds.
+
+    Raises:
+        InputError: another kind, frame shift or number of senones.
+    """
+    labels = RaggedStore(folder)
+    if labels.kind != kind:
+        raise InputError(f"{folder}: holds {labels.kind} where {kind} are needed")
+    if abs(labels.frame_shift - frame_shift) > 1e-6:
+        raise InputError(
+            f"{folder}: a label every {labels.frame_shift} s, but the network has an output every "
+            f"{frame_shift} s; make the labels at the low frame rate"
+        )
+    stored = labels.description.get("num_pdfs", num_pdfs)
+    if stored != num_pdfs:
+        raise InputError(
+            f"{folder}: labels of {stored} senones, but the senone folder has {num_pdfs}; "
+            "make the labels again with the same tree"
+        )
+    if not set(LABEL_KINDS[kind]) <= set(labels.description["fields"]):
+        raise InputError(f"{folder}: must have the fields {', '.join(LABEL_KINDS[kind])}")
+    return labels
+
+
+def check_feature_kind(folders: Iterable[Path]) -> int:
+    """The dimension that all feature data folders share; else an InputError."""
+    descriptions = {folder: describe_features(folder) for folder in folders}
+    first_folder, first = next(iter(descriptions.items()))
+    for folder, description in descriptions.items():
+        if description != first:
+            raise InputError(
+                f"{folder}: {description.kind} of {description.dimension} values every "
+                f"{description.frame_shift} s, but {first_folder} has {first.kind} of "
+                f"{first.dimension} every {first.frame_shift} s; make both with one configuration"
+            )
+    return first.dimension
+
+
+def check_labels_fit(data: Path, labels: RaggedStore, missing_list: Path) -> None:
+    """Check every cut of a feature data folder against its labels.
+
+    Cuts without labels (their alignment failed) are counted in the log and listed in
+    ``missing_list``, one id a line.
+
+    Raises:
+        InputError: a cut has another number of frames than its labels, or no cut has labels.
+    """
+    total, missing = 0, 0
+    with missing_list.open("w", encoding="utf-8") as listed:
+        for cut in open_feature_data(data):
+            total += 1
+            if cut.id not in labels:
+                missing += 1
+                listed.write(f"{cut.id}\n")
+                continue
+            expected = num_low_rate_frames(int(cut.num_frames))
+            if labels.num_frames(cut.id) != expected:
+                raise InputError(
+                    f"{labels.folder}: cut {cut.id}: {labels.num_frames(cut.id)} labels, but "
+                    f"{data / CUTS_NAME} has {cut.num_frames} frames, which are {expected} stacked "
+                    f"by {STACKED_FRAMES}; make both from the same cuts"
+                )
+    if missing == total:
+        raise InputError(
+            f"{labels.folder}: has labels for none of the {total} cuts of {data / CUTS_NAME}; "
+            "give the labels of this data"
+        )
+    if missing:
+        log.warning("%d of %d cuts of %s have no labels: %s", missing, total, data, missing_list)
+
+
+def split_into_parts(manifest: Path, folder: Path, num_parts: int) -> list[Path]:
+    """Deal the cuts of a manifest out to ``num_parts`` manifests, in turn; streaming."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"part-{index:03d}.jsonl.gz" for index in range(num_parts)]
+    if (folder / "split").is_file():
+        return paths
+    with ExitStack() as stack:
+        writers = [stack.enter_context(CutSet.open_writer(path, overwrite=True)) for path in paths]
+        for index, cut in enumerate(CutSet.from_jsonl_lazy(manifest)):
+            writers[index % num_parts].write(cut)
+    (folder / "split").touch()
+    return paths

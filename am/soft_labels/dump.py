@@ -1,0 +1,247 @@
+"""Soft labels: a teacher's k highest logits for every frame of unlabelled data, in shards.
+
+The cuts are dealt into shards in the manifest's order.  A shard is written aside, renamed, and
+only then described with its checksum, so that a killed dump goes on at the first unfinished shard
+and a damaged shard is made again alone.
+
+A stored logit is a log posterior (natural log): a logit less the logsumexp of all, which keeps it
+within the range where half precision is fine, and the left-out senones' share known.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lhotse import CutSet, MonoCut
+from torch import Tensor
+
+from am import outputs
+from am.errors import InputError
+from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
+from am.nnet.data import load_features
+from am.nnet.network import LoadedNetwork, load_network
+from am.progress import track
+from am.storage import shard_fault, shard_paths, write_shard, write_store_description
+
+log = logging.getLogger(__name__)
+
+MAX_PDFS = 1 << 16
+Record = tuple[str, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class DumpSettings:
+    """What is stored, and how it is computed.
+
+    Attributes:
+        top_k: logits a frame.
+        cuts_per_shard: cuts in one shard.
+        batch_seconds: speech in one forward pass.
+    """
+
+    top_k: int = 20
+    cuts_per_shard: int = 500
+    batch_seconds: float = 200.0
+
+
+def dump_soft_labels(
+    unlabeled: Path,
+    model: Path,
+    output: Path,
+    settings: DumpSettings,
+    jobs: int = 1,
+    device: str = "auto",
+) -> None:
+    """Write the soft labels of a feature data folder; shards that are whole are kept.
+
+    Args:
+        unlabeled: feature data folder, LFBE.
+        model: network folder of the teacher.
+        output: the store to write (:class:`am.storage.RaggedStore`, kind ``soft labels``), with
+            ``pdf_ids`` (T', k) uint16 and ``logits`` (T', k) float16, highest first.
+        settings: what is stored.
+        jobs: processes; job j makes the shards whose index is j modulo ``jobs``.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        InputError: features or k that do not fit the network.
+    """
+    network = load_network(model, "cpu")
+    _check_inputs(network, unlabeled, model, settings)
+    manifests = _split(unlabeled, output, settings.cuts_per_shard)
+    missing = _missing_shards(output, len(manifests))
+    log.info("%d shards, %d to do", len(manifests), len(missing))
+    write_store_description(
+        output,
+        {
+            "kind": "soft labels",
+            "frame_shift": network.frame_shift,
+            "fields": ["pdf_ids", "logits"],
+            "top_k": settings.top_k,
+            "num_pdfs": network.num_pdfs,
+            "tree_sha256": network.tree_sha256,
+            "model_sha256": outputs.sha256_of_file(model / "model.safetensors"),
+        },
+    )
+    shares = [missing[job::jobs] for job in range(min(jobs, len(missing)))]
+    work = _Work(model, output, manifests, settings, device, max(1, _num_cpus() // max(jobs, 1)))
+    if len(shares) <= 1:
+        for share in shares:
+            work.make_shards(track(share, "soft labels", unit="shard"))
+    else:
+        _run_processes(work, shares)
+    shutil.rmtree(output / "cuts")
+
+
+def damaged_shards(store: Path) -> list[str]:
+    """The faults of a store's shards, one line each; empty when all are whole."""
+    if not store.is_dir():
+        return []
+    faults = []
+    for index in range(_highest_shard(store) + 1):
+        fault = shard_fault(store, index)
+        if fault:
+            faults.append(f"{shard_paths(store, index)[0]}: {fault}")
+    return faults
+
+
+def reopen_damaged_store(store: Path) -> None:
+    """Make a finished store with damaged shards an unfinished one, so that they are made again."""
+    faults = damaged_shards(store)
+    marker = outputs.done_path(store)
+    if not faults or not marker.is_file():
+        return
+    for fault in faults:
+        log.warning("%s; it is made again", fault)
+    partial = outputs.partial_path(store)
+    shutil.rmtree(partial, ignore_errors=True)
+    (store / "started.json").write_text(json.dumps(json.loads(marker.read_text())["fingerprint"]))
+    marker.unlink()
+    store.replace(partial)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a process needs to make shards."""
+
+    model: Path
+    output: Path
+    manifests: Sequence[Path]
+    settings: DumpSettings
+    device: str
+    num_threads: int
+
+    def make_shards(self, indices: Sequence[int] | Iterator[int]) -> None:
+        """Make some shards, one after the other."""
+        torch.set_num_threads(self.num_threads)
+        network = load_network(self.model, self.device)
+        for index in indices:
+            cuts = list(CutSet.from_jsonl_lazy(self.manifests[index]))
+            write_shard(self.output, index, soft_labels_of(cuts, network, self.settings))
+
+
+def soft_labels_of(
+    cuts: Sequence[MonoCut], network: LoadedNetwork, settings: DumpSettings
+) -> list[Record]:
+    """(cut id, fields) of each cut, in the given order; computed in batches of similar length."""
+    records: dict[str, dict[str, np.ndarray]] = {}
+    for batch in _batches_by_length(cuts, settings.batch_seconds):
+        features = [torch.from_numpy(load_features(cut)) for cut in batch]
+        for cut, log_posteriors in zip(batch, network.batch_log_posteriors(features), strict=True):
+            records[cut.id] = _top_k_record(log_posteriors, settings.top_k)
+    return [(cut.id, records[cut.id]) for cut in cuts]
+
+
+def _top_k_record(log_posteriors: Tensor, top_k: int) -> dict[str, np.ndarray]:
+    logits, pdf_ids = log_posteriors.topk(top_k, dim=-1)
+    return {
+        "pdf_ids": pdf_ids.cpu().numpy().astype(np.uint16),
+        "logits": logits.cpu().numpy().astype(np.float16),
+    }
+
+
+def _batches_by_length(cuts: Sequence[MonoCut], max_seconds: float) -> Iterator[list[MonoCut]]:
+    batch: list[MonoCut] = []
+    for cut in sorted(cuts, key=lambda cut: (cut.num_frames, cut.id)):
+        if batch and (len(batch) + 1) * cut.duration > max_seconds:
+            yield batch
+            batch = []
+        batch.append(cut)
+    if batch:
+        yield batch
+
+
+def _check_inputs(
+    network: LoadedNetwork, unlabeled: Path, model: Path, settings: DumpSettings
+) -> None:
+    open_feature_data(unlabeled)
+    description = describe_features(unlabeled)
+    expected = (network.front_end.input_dim, network.front_end.frame_shift)
+    if (description.dimension, description.frame_shift) != expected:
+        raise InputError(
+            f"{unlabeled}: {description.dimension} values every {description.frame_shift} s, but "
+            f"{model} was trained on {expected[0]} every {expected[1]} s; make the features with "
+            "the configuration of its training data"
+        )
+    if not 1 <= settings.top_k <= network.num_pdfs:
+        raise InputError(
+            f"--top-k {settings.top_k}: {model} has {network.num_pdfs} senones; choose 1 to that"
+        )
+    if network.num_pdfs > MAX_PDFS:
+        raise InputError(f"{model}: soft labels are stored for at most {MAX_PDFS} senones")
+
+
+def _split(unlabeled: Path, output: Path, cuts_per_shard: int) -> list[Path]:
+    folder = output / "cuts"
+    if not (folder / "split").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        CutSet.from_jsonl_lazy(unlabeled / CUTS_NAME).split_lazy(folder, cuts_per_shard, "cuts")
+        (folder / "split").touch()
+    return sorted(folder.glob("cuts.*.jsonl.gz"))
+
+
+def _missing_shards(output: Path, num_shards: int) -> list[int]:
+    missing = []
+    for index in range(num_shards):
+        fault = shard_fault(output, index)
+        if fault:
+            missing.append(index)
+        if fault and fault != "unfinished":
+            log.warning("%s: %s; it is made again", shard_paths(output, index)[0], fault)
+    return missing
+
+
+def _highest_shard(store: Path) -> int:
+    stems = [path.name.split(".")[0] for path in store.glob("shard-*.*")]
+    return max((int(stem.removeprefix("shard-")) for stem in stems), default=-1)
+
+
+def _run_processes(work: _Work, shares: Sequence[Sequence[int]]) -> None:
+    # Spawned, because CUDA and OpenMP do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(shares), mp_context=context) as executor:
+        futures = [executor.submit(work.make_shards, share) for share in shares]
+        try:
+            for future in track(futures, "soft labels", unit="job"):
+                future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"{work.output}: a process was killed, perhaps for memory; run the tool again with "
+                "fewer --jobs, finished shards are kept"
+            ) from error
+
+
+def _num_cpus() -> int:
+    return os.cpu_count() or 1

@@ -1,0 +1,95 @@
+"""The recipes from stage 0 to the table, at their tiny sizes, killed once on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEECHOCEAN = Path(
+    os.environ.get("MEGAHOUR_SPEECHOCEAN762", ROOT.parent / "shared/data/speechocean762")
+)
+SYSTEMS = ("tri2", "teacher_ce", "student_supervised", "student_segregated", "student_ce")
+
+
+def start(recipe: Path, *options: str) -> subprocess.Popen[str]:
+    """Start a recipe in a process group of its own, its two streams in one."""
+    return subprocess.Popen(
+        [str(recipe), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(recipe: Path, *options: str) -> str:
+    """Run a recipe to its end and return what it printed."""
+    process = start(recipe, *options)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output[-4000:]
+    return output
+
+
+def kill_at(recipe: Path, line_to_wait_for: str, *options: str) -> None:
+    """Run a recipe until it prints ``line_to_wait_for``, then kill all of it."""
+    process = start(recipe, *options)
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if line_to_wait_for in line:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return
+    raise AssertionError(f"never printed {line_to_wait_for!r}:\n{''.join(seen)[-4000:]}")
+
+
+def check_results(exp: Path, test_sets: tuple[str, ...]) -> None:
+    """Every system has a WER on every test set, and stands in the table."""
+    for system in SYSTEMS:
+        for test_set in test_sets:
+            scores = json.loads((exp / system / f"score_{test_set}" / "scores.json").read_text())
+            assert 0 < scores["reference_words"]
+            assert 0 <= scores["wer"] < 100, f"{system} on {test_set}"
+    table = (exp / "RESULTS.md").read_text()
+    assert "student, scheduled" in table
+    assert "GMM tri2" in table
+
+
+@pytest.mark.recipe
+def test_embedded_corpus_recipe_goes_on_after_a_kill(tmp_path: Path) -> None:
+    """Stages 0 to 14, killed while the GMMs train, then run again; a third run has nothing to do."""
+    recipe = ROOT / "run.sh"
+    options = ("--size", "tiny", "--data", f"{tmp_path}/data", "--exp", f"{tmp_path}/exp")
+
+    kill_at(recipe, "== stage 4", *options)
+    assert (tmp_path / "exp/mono_ali/done.json").is_file()
+    assert not (tmp_path / "exp/tri1").exists()
+
+    output = run(recipe, *options)
+    assert f"{tmp_path}/exp/mono is up to date" in output
+    check_results(tmp_path / "exp", ("test_clean", "test_noisy", "test_very_noisy"))
+    assert "student, scheduled" in output, "the table is shown on the screen"
+
+    assert " wrote " not in run(recipe, *options, "--stop-stage", "12")
+    training_inputs = [p for p in (tmp_path / "data/unlabeled").rglob("cuts.jsonl.gz")]
+    assert training_inputs
+    assert not (tmp_path / "data/local/embedded/unlabeled/text").exists()
+
+
+@pytest.mark.recipe
+@pytest.mark.skipif(not SPEECHOCEAN.is_dir(), reason="needs speechocean762")
+def test_speechocean762_recipe(tmp_path: Path) -> None:
+    """The same stages on real speech, a few speakers of it."""
+    run(
+        ROOT / "egs/speechocean762/run.sh",
+        *("--corpus-dir", str(SPEECHOCEAN), "--size", "tiny"),
+        *("--data", f"{tmp_path}/data", "--exp", f"{tmp_path}/exp"),
+    )
+    check_results(tmp_path / "exp", ("test",))
