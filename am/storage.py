@@ -189,8 +189,12 @@ class RaggedStore:
     def __getitem__(self, cut_id: str) -> dict[str, np.ndarray]:
         place = self._places[cut_id]
         shard = self._opened(place.shard)
+        fields = self.description["fields"]
+        if place.num_frames == 0:
+            # safetensors refuses an empty slice at a tensor's end.
+            return {name: shard.get_tensor(name)[:0] for name in fields}
         rows = slice(place.offset, place.offset + place.num_frames)
-        return {name: shard.get_slice(name)[rows] for name in self.description["fields"]}
+        return {name: shard.get_slice(name)[rows] for name in fields}
 
     def _opened(self, index: int) -> Any:
         if index in self._open:

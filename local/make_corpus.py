@@ -30,9 +30,7 @@ def main(options: argparse.Namespace) -> None:
         options.output,
         [],
         {**asdict(settings), "seed": options.seed},
-        lambda partial: make_corpus(
-            settings, options.seed, options.jobs, partial, options.output
-        ),
+        lambda partial: make_corpus(settings, options.seed, options.jobs, partial, options.output),
     )
 
 

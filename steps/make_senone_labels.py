@@ -13,7 +13,7 @@ tool = Tool(
     summary="Turn a 10 ms alignment into senone labels, one every 30 ms, for network training.",
     reads=[
         "ALIGNMENT: transition-ids at 10 ms (steps/align.py)",
-        "SENONES/tree.json topology.json: the senones (steps/cluster_senones.py)",
+        "SENONES: tree, topology, phones (steps/cluster_senones.py)",
     ],
     writes=["OUTPUT/store.json shard-*: the pdf-ids of each aligned cut, ceil(frames / 3) of them"],
     example="steps/make_senone_labels.py exp/tri2_ali exp/senones exp/senone_labels/labeled",
@@ -26,7 +26,7 @@ tool.add_argument("output", type=Path)
 def main(options: argparse.Namespace) -> None:
     tool.build(
         options.output,
-        [options.alignment, options.senones / "tree.json", options.senones / "topology.json"],
+        [options.alignment, options.senones],
         {},
         lambda partial: write_senone_labels(options.alignment, options.senones, partial),
     )

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from am.graph.compile import MODEL_FILES, make_graph
+from am.graph.compile import MODEL_FILES, SENONES_NAME, make_graph
 from commandline import Tool
 
 tool = Tool(
@@ -34,9 +34,11 @@ tool.add_argument("graph", type=Path)
 
 
 def main(options: argparse.Namespace) -> None:
+    inputs = [options.lang_test, *(options.model / name for name in MODEL_FILES)]
+    senones = options.model / SENONES_NAME
     tool.build(
         options.graph,
-        [options.lang_test, *(options.model / name for name in MODEL_FILES)],
+        [*inputs, senones] if senones.is_file() else inputs,
         {"self_loop_scale": options.self_loop_scale},
         lambda folder: make_graph(
             options.lang_test, options.model, folder, options.self_loop_scale

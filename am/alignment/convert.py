@@ -27,7 +27,8 @@ class AlignmentConverter:
         topology: Topology,
         tree: ContextTree,
         new_transitions: TransitionModel,
-        low_frame_rate: bool,
+        *,
+        low_frame_rate: bool = False,
     ):
         self._transitions = transitions
         self._topology = topology

@@ -13,6 +13,7 @@ from am.alignment.low_frame_rate import low_rate_windows
 from am.errors import InputError
 from am.features.low_frame_rate import STACKED_FRAMES
 from am.hmm.topology import Topology
+from am.lang.lang import read_symbols
 from am.outputs import sha256_of_file
 from am.progress import track
 from am.storage import Record, write_shard, write_store_description
@@ -40,10 +41,10 @@ def write_senone_labels(alignment_folder: Path, senones: Path, output: Path) -> 
     alignment = AlignmentFolder.open(alignment_folder)
     tree = ContextTree.load(senones / "tree.json")
     topology = Topology.load(senones / "topology.json")
-    if set(topology.states_of_phone) != set(alignment.topology.states_of_phone):
+    if read_symbols(senones / "phones.txt") != read_symbols(alignment_folder / "phones.txt"):
         raise InputError(
-            f"{senones / 'topology.json'}: other phones than {alignment_folder}; both must come "
-            "from the same lang"
+            f"{senones / 'phones.txt'}: differs from {alignment_folder / 'phones.txt'}; both must "
+            "come from the same lang"
         )
     if set(topology.states_of_phone.values()) != {1}:
         raise InputError(

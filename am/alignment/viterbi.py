@@ -20,7 +20,7 @@ from am.alignment.training_graph import TrainingGraph
 from am.hmm.transitions import TransitionModel
 
 # Emission scores and back pointers of a batch: T * N of each.
-MAX_BATCH_CELLS = 24_000_000
+MAX_BATCH_CELLS = 8_000_000
 _STAY, _ADVANCE, _FIRST_JUMP = 0, 1, 2
 
 

@@ -74,7 +74,7 @@ def random_room(
         (n,) float32; the direct sound is at the start.
     """
     size = generator.uniform((3.0, 2.5, 2.4), (8.0, 6.0, 3.4))
-    seconds = generator.uniform(*reverberation_seconds)
+    seconds = generator.uniform(reverberation_seconds[0], reverberation_seconds[1])
     # Sabine's formula fails where even walls that take all sound echo longer than asked for.
     try:
         absorption, order = pyroomacoustics.inverse_sabine(seconds, size)

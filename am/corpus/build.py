@@ -2,8 +2,8 @@
 
 Laid out as Kaldi-style data folders::
 
-    labeled unlabeled dev test_clean test_noisy test_very_noisy   wav.scp utt2spk utt2condition,
-                                              and text, except for the unlabelled speech
+    labeled unlabeled dev test_clean test_noisy test_very_noisy   wav.scp utt2spk utt2condition
+                                              settings.json; text, but not of unlabeled
     audio/SPLIT/SPEAKER/UTTERANCE.flac        16 kHz, mono
     lexicon.txt lm_text.txt
     scoring_only/unlabeled_text               what the unlabelled speech says: for scoring alone
@@ -12,11 +12,14 @@ Laid out as Kaldi-style data folders::
 
 from __future__ import annotations
 
+import json
 import logging
 import random
+import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from am.corpus.render import Rendering, RenderPool, Utterance
 from am.corpus.settings import CorpusSettings, TrainingPart
 from am.corpus.sound_bank import SIDES, write_sound_bank
 from am.corpus.voices import Voice, cast_voices
+from am.manifests.source_folder import SourceRow, write_source_folder, write_table
 from am.progress import track
 
 log = logging.getLogger(__name__)
@@ -34,17 +38,6 @@ log = logging.getLogger(__name__)
 SPLITS = ("labeled", "unlabeled", "dev", "test")
 SIDE_OF_SPLIT = {"labeled": "train", "unlabeled": "train", "dev": "dev", "test": "test"}
 LEXICON_SENTENCES = 5000
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of each table of a data folder."""
-
-    utterance_id: str
-    speaker: str
-    text: str
-    condition: str
-    audio: Path
 
 
 def make_corpus(
@@ -61,6 +54,8 @@ def make_corpus(
         InputError: the settings contradict themselves.
     """
     settings.check()
+    # A killed run with more jobs may have rendered further ahead than this one will.
+    shutil.rmtree(output / "audio", ignore_errors=True)
     grammar = Grammar.embedded()
     counts = {split: getattr(settings, split).voices for split in SPLITS}
     counts |= {f"babble {side}": settings.noise.babble_voices for side in SIDES}
@@ -78,8 +73,10 @@ def make_corpus(
                 utterances = plan(split, settings, grammar, voices[split], seed, audio)
                 folders = _render_split(pool, utterances, split, part.minutes)
                 for name, rows in folders.items():
-                    in_place = [_moved(row, output, final_place) for row in rows]
-                    _write_folder(in_place, output, name)
+                    _write_data_folder(output, name, rows, final_place)
+                    # The tables alone do not tell that settings of the audio changed.
+                    made_with = json.dumps({**asdict(settings), "seed": seed}, indent=1)
+                    (output / name / "settings.json").write_text(made_with)
 
 
 def plan(
@@ -97,9 +94,7 @@ def plan(
         voice = voices[index % len(voices)]
         utterance_id = f"{voice.speaker}-{split}-{index:06d}"
         renderings = tuple(
-            Rendering(
-                audio / folder / voice.speaker / f"{utterance_id}.flac", condition, snr_db
-            )
+            Rendering(audio / folder / voice.speaker / f"{utterance_id}.flac", condition, snr_db)
             for folder, condition, snr_db in _conditions(split, index, settings, generator)
         )
         noise_seed = (seed, SPLITS.index(split), index)
@@ -118,7 +113,9 @@ def _conditions(
     if split == "test":
         return [(f"test_{condition}", condition, snr) for condition, snr in held_out]
     if split == "dev":
-        return [("dev", *held_out[index % len(held_out)])]
+        # Each round over the voices starts with the next condition, so each voice has them all.
+        turn = index % settings.dev.voices + index // settings.dev.voices
+        return [("dev", *held_out[turn % len(held_out)])]
     part: TrainingPart = getattr(settings, split)
     if generator.random() < part.noisy_share:
         return [(split, "noisy", generator.uniform(part.snr_db[0], part.snr_db[1]))]
@@ -127,51 +124,38 @@ def _conditions(
 
 def _render_split(
     pool: RenderPool, utterances: Iterator[Utterance], split: str, minutes: float
-) -> dict[str, list[Row]]:
-    folders: dict[str, list[Row]] = {}
-    spoken, words = 0.0, 0
-    bar = track([], f"speaking {split}", total=round(minutes * 60), unit="s")
-    for utterance, seconds in pool.render_until(utterances, minutes * 60):
-        spoken, words = spoken + seconds, words + len(utterance.text.split())
-        bar.update(round(spoken) - bar.n)
-        for rendering in utterance.renderings:
-            folder = rendering.path.parent.parent.name
-            row = Row(
-                utterance.utterance_id,
-                utterance.voice.speaker,
-                utterance.text,
-                rendering.condition,
-                rendering.path,
-            )
-            folders.setdefault(folder, []).append(row)
-    bar.close()
-    num_utterances = len(next(iter(folders.values())))
+) -> dict[str, list[SourceRow]]:
+    """Render a split; returns data folder → its rows."""
+    folders: defaultdict[str, list[SourceRow]] = defaultdict(list)
+    spoken, words, num_utterances = 0.0, 0, 0
+    no_items: list[int] = []
+    with track(no_items, f"speaking {split}", total=round(minutes * 60), unit="s") as bar:
+        for utterance, seconds in pool.render_until(utterances, minutes * 60):
+            spoken, words = spoken + seconds, words + len(utterance.text.split())
+            num_utterances += 1
+            bar.update(round(spoken) - bar.n)
+            for rendering in utterance.renderings:
+                row = SourceRow(
+                    utterance_id=utterance.utterance_id,
+                    speaker=utterance.voice.speaker,
+                    audio=rendering.path,
+                    text=utterance.text,
+                    condition=rendering.condition,
+                )
+                folders[rendering.path.parent.parent.name].append(row)
     log.info("%s: %d utterances, %.1f min, %d words", split, num_utterances, spoken / 60, words)
     return folders
 
 
-def _moved(row: Row, output: Path, final_place: Path) -> Row:
-    audio = final_place / row.audio.relative_to(output)
-    return Row(row.utterance_id, row.speaker, row.text, row.condition, audio)
-
-
-def _write_folder(rows: Sequence[Row], output: Path, name: str) -> None:
-    ordered = sorted(rows, key=lambda row: row.utterance_id.encode())
-    folder = output / name
-    folder.mkdir()
-    _write_table(folder / "wav.scp", [(row.utterance_id, str(row.audio)) for row in ordered])
-    _write_table(folder / "utt2spk", [(row.utterance_id, row.speaker) for row in ordered])
-    _write_table(folder / "utt2condition", [(r.utterance_id, r.condition) for r in ordered])
-    text = folder / "text"
+def _write_data_folder(
+    output: Path, name: str, rows: Sequence[SourceRow], final_place: Path
+) -> None:
+    in_place = [replace(row, audio=final_place / row.audio.relative_to(output)) for row in rows]
     if name == "unlabeled":
-        text = output / "scoring_only" / "unlabeled_text"
-        text.parent.mkdir()
-    _write_table(text, [(row.utterance_id, row.text) for row in ordered])
-
-
-def _write_table(path: Path, rows: Sequence[tuple[str, str]]) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        stream.writelines(f"{key} {value}\n" for key, value in rows)
+        texts = sorted((row.utterance_id, row.text or "") for row in rows)
+        write_table(output / "scoring_only" / "unlabeled_text", texts)
+        in_place = [replace(row, text=None) for row in in_place]
+    write_source_folder(output / name, in_place)
 
 
 def _write_speakers(voices: dict[str, list[Voice]], path: Path) -> None:
@@ -184,9 +168,7 @@ def _write_speakers(voices: dict[str, list[Voice]], path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _write_lexicon_and_text(
-    grammar: Grammar, num_sentences: int, seed: int, output: Path
-) -> None:
+def _write_lexicon_and_text(grammar: Grammar, num_sentences: int, seed: int, output: Path) -> None:
     with (output / "lm_text.txt").open("w", encoding="utf-8") as stream:
         sentences = grammar.sentences("train", f"lm {seed}")
         stream.writelines(f"{text}\n" for text in islice(sentences, num_sentences))

@@ -42,6 +42,7 @@ class Espeak:
 
     def __init__(self, library: str, data: str):
         self._library = _load(library)
+        self._data = data
         self._pcm: list[bytes] = []
         # ctypes keeps no reference to a callback; the library would call freed memory.
         self._callback = SynthCallback(self._receive)
@@ -50,6 +51,8 @@ class Espeak:
         )
         if self.sampling_rate <= 0:
             raise RuntimeError(f"espeak-ng does not start with its data in {data}")
+        # Initialisation seeds the noise of breathy voices with the clock.
+        self._library.espeak_ng_SetRandSeed(1)
         self._library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, request: dict[str, Any]) -> bytes:
@@ -81,6 +84,10 @@ class Espeak:
         return " ".join(clauses)
 
     def _set_voice(self, voice: str) -> None:
+        variant = voice.partition("+")[2]
+        # espeak-ng itself takes an unknown variant for none at all.
+        if not os.path.exists(os.path.join(self._data, "voices", "!v", variant)):
+            raise RuntimeError(f"no voice variant is named '{variant}'")
         if self._library.espeak_SetVoiceByName(voice.encode()):
             raise RuntimeError(f"no voice is named '{voice}'")
 
@@ -95,6 +102,7 @@ def _load(path: str) -> Any:
     text, number = ctypes.c_char_p, ctypes.c_int
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "espeak_Initialize": (number, [number, number, text, number]),
+        "espeak_ng_SetRandSeed": (number, [ctypes.c_long]),
         "espeak_SetSynthCallback": (None, [SynthCallback]),
         "espeak_SetVoiceByName": (number, [text]),
         "espeak_SetParameter": (number, [number, number, number]),

@@ -63,9 +63,7 @@ class Grammar:
         return Grammar.from_mapping(rules, vocabulary)
 
     @staticmethod
-    def from_mapping(
-        rules: Mapping[str, Any], vocabulary: Mapping[str, Sequence[str]]
-    ) -> Grammar:
+    def from_mapping(rules: Mapping[str, Any], vocabulary: Mapping[str, Sequence[str]]) -> Grammar:
         """Check the parsed files and build the grammar."""
         intents = rules["intents"]
         grammar = Grammar(

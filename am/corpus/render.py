@@ -84,9 +84,7 @@ class Renderer:
             return acoustics.add_noise(speech, noise, generator.uniform(*CLEAN_SNR_DB))
         bank = self._banks[side]
         wet = acoustics.reverberate(speech, bank.random_room(generator))
-        return acoustics.add_noise(
-            wet, bank.random_noise(generator, len(speech)), rendering.snr_db
-        )
+        return acoustics.add_noise(wet, bank.random_noise(generator, len(speech)), rendering.snr_db)
 
 
 _renderer: Renderer | None = None

@@ -19,14 +19,15 @@ ACCENTS = (
     "en-029",
 )
 # The variants of espeak-ng 1.52 that sound like people (no robots, no whispering or croaking).
-VARIANTS = (
+_VARIANT_NAMES = (
     "Alex Alicia Andrea Andy Annie Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario "
     "Michael Mike Nguyen Reed RicishayMax RicishayMax2 RicishayMax3 Storm adam anika announcer "
     "antonio aunty belinda benjamin boris caleb david ed edward edward2 f1 f2 f3 f4 f5 grandma "
     "grandpa gustave ian iven iven2 iven3 iven4 john kaukovalta klatt klatt2 klatt3 klatt4 linda "
     "m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel mike2 norbert pablo paul pedro quincy rob "
     "robert sandro shelby steph steph2 steph3 travis victor zac"
-).split()
+)
+VARIANTS = tuple(_VARIANT_NAMES.split())
 RATES = range(140, 196)  # words a minute
 PITCHES = range(30, 71)  # espeak-ng's scale from 0 to 99, on top of the variant's own
 PITCH_RANGES = range(35, 66)  # the same scale: how lively the intonation is

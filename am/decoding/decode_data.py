@@ -22,10 +22,10 @@ from am.decoding.scorers import Scorer, load_scorer
 from am.errors import InputError
 from am.features.feature_data import CUTS_NAME, open_feature_data
 from am.progress import track
+from am.scoring.transcripts import HYPOTHESES_NAME
 
 log = logging.getLogger(__name__)
 
-HYPOTHESES_NAME = "hypotheses.txt"
 FAILED_NAME = "failed.tsv"
 CUTS_A_CHUNK = 4
 

@@ -88,9 +88,7 @@ class Decoder:
     def __init__(self, graph: DecodingGraph, scales: Scales, settings: SearchSettings):
         self._acoustic_scale = np.float32(scales.acoustic_scale)
         # FasterDecoder does not own its graph.
-        self._fst = add_word_insertion_penalty(
-            graph.fst, scales.word_insertion_penalty, len(graph.words) - 1
-        )
+        self._fst = add_word_insertion_penalty(graph.fst, scales.word_insertion_penalty)
         self._decoder = kaldi_decoder.FasterDecoder(
             self._fst,
             kaldi_decoder.FasterDecoderOptions(

@@ -7,22 +7,21 @@ logarithms of probabilities).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import kaldifst
 import numpy as np
 
-from am.decoding.scorers import ModelFacts
+from am.decoding.scorers import FRAME_SHIFT_TOLERANCE, ModelFacts
 from am.errors import InputError
-from am.graph.arrays import from_fst, read_fst
+from am.graph.arrays import EPSILON, from_fst, read_fst, to_fst
 from am.lang.lang import read_symbols
 
 FST_NAME = "HCLG.fst"
 DESCRIPTION_NAME = "graph.json"
 MAKE_IT = "run utils/mkgraph.py"
-# Frame shifts are stored as decimal seconds.
-FRAME_SHIFT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,13 @@ def load_graph(folder: Path) -> DecodingGraph:
     return graph
 
 
-def read_graph_description(folder: Path) -> dict[str, object]:
+def read_graph_description(folder: Path) -> dict[str, Any]:
     """The content of ``graph.json``."""
     path = folder / DESCRIPTION_NAME
     if not path.is_file():
         raise InputError(f"{path}: no such file; {MAKE_IT}")
     try:
-        description: dict[str, object] = json.loads(path.read_text())
+        description: dict[str, Any] = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not valid JSON ({error}); {MAKE_IT}") from error
     if "num_pdfs" not in description:
@@ -111,29 +110,19 @@ def check_graph_fits(graph: DecodingGraph, graph_dir: Path, model: ModelFacts) -
 
 
 def add_word_insertion_penalty(
-    fst: kaldifst.StdVectorFst, penalty: float, num_words: int
+    fst: kaldifst.StdVectorFst, penalty: float
 ) -> kaldifst.StdVectorFst:
-    """The graph with ``penalty`` added to the cost of every word.
-
-    It is composed with a one-state transducer that pays the penalty a word, so states and arcs
-    stay what they were.
+    """A graph with ``penalty`` added to the cost of every word.
 
     Args:
         fst: HCLG; left as it is.
-        penalty: added cost of each output label other than epsilon, natural log; positive means
-            fewer words.
-        num_words: highest output label.
+        penalty: natural log; positive means fewer words.
     """
     if penalty == 0.0:
         return fst
-    payer = kaldifst.StdVectorFst()
-    state = payer.add_state()
-    payer.start = state
-    payer.set_final(state, 0.0)
-    for word_id in range(1, num_words + 1):
-        payer.add_arc(state, kaldifst.StdArc(word_id, word_id, penalty, state))
-    # The payer's arcs are sorted by word-id, so the matcher runs on its side.
-    return kaldifst.compose(fst, payer, match_side="right", connect=False)
+    arrays = from_fst(fst)
+    paid = np.where(arrays.olabel != EPSILON, np.float32(penalty), np.float32(0))
+    return to_fst(replace(arrays, weight=arrays.weight + paid))
 
 
 def _check_labels(graph: DecodingGraph, path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import kaldi_decoder
@@ -90,8 +90,10 @@ class LatticeMaker:
         if not found:
             return None
         arrays = lattice_to_arrays(lattice)
+        if arrays is None:
+            return None
         unscaled = arrays.acoustic_cost / np.float32(self._acoustic_scale)
-        return LatticeArrays(**{**vars(arrays), "acoustic_cost": unscaled})
+        return replace(arrays, acoustic_cost=unscaled)
 
 
 def lattice_to_arrays(lattice: kaldifst.Lattice) -> LatticeArrays | None:

@@ -6,6 +6,7 @@ Shapes: S states, A arcs, U lattices (utterances), G grid points (scales).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -78,12 +79,7 @@ def _best_ends(union: LatticeArrays, best: np.ndarray, owner: np.ndarray) -> np.
     """(U, G) the final state of each lattice's cheapest whole path."""
     whole = best + union.final_cost[:, None]
     bounds = np.searchsorted(owner, np.arange(len(union.starts) + 1))
-    return np.stack(
-        [
-            begin + whole[begin:end].argmin(axis=0)
-            for begin, end in zip(bounds[:-1], bounds[1:], strict=True)
-        ]
-    )
+    return np.stack([begin + whole[begin:end].argmin(axis=0) for begin, end in pairwise(bounds)])
 
 
 def _trace(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -12,11 +11,18 @@ import torch
 from lhotse.cut import Cut
 
 from am.errors import InputError
+from am.features.feature_data import FeatureDescription, describe_features, open_feature_data
+from am.features.gmm_features import SpeakerNormalisation
+from am.gmm import load_gmm
+from am.nnet import load_network
+from am.nnet.data import load_features
 from am.outputs import sha256_of_file
 
 ModelKind = Literal["gmm", "network"]
 GMM_FILE = "gmm.safetensors"
 NETWORK_FILE = "model.safetensors"
+# Frame shifts are stored as decimal seconds.
+FRAME_SHIFT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -66,5 +72,81 @@ def model_kind(folder: Path) -> ModelKind:
     )
 
 
+class GmmScorer:
+    """Log-likelihoods of a GMM; MFCC normalised by the speakers' statistics over the data."""
+
+    def __init__(self, folder: Path, data_dir: Path, device: torch.device):
+        self._gmm = load_gmm(folder, device)
+        data = describe_features(data_dir)
+        tree = folder / "tree.json"
+        self.facts = ModelFacts(
+            folder=folder,
+            kind="gmm",
+            num_pdfs=self._gmm.num_pdfs,
+            tree_sha256=sha256_of_file(tree) if tree.is_file() else None,
+            frame_shift=data.frame_shift,
+            feature_dim=self._gmm.model.features.mfcc_dim,
+        )
+        _check_features("mfcc", self.facts, data_dir, data)
+        self._normalisation = SpeakerNormalisation.from_cuts(open_feature_data(data_dir))
+
+    def scores(self, cut: Cut) -> np.ndarray:
+        """(frames, num_pdfs) float32 log-likelihoods, natural log."""
+        log_likelihoods = self._gmm.log_likelihoods(cut, self._normalisation)
+        return np.asarray(log_likelihoods.cpu().numpy(), dtype=np.float32)
+
+
+class NetworkScorer:
+    """Log posteriors of a network minus the senones' log priors."""
+
+    def __init__(self, folder: Path, data_dir: Path, device: torch.device):
+        self._network = load_network(folder, device)
+        self._log_priors = self._network.log_priors.to(device)
+        data = describe_features(data_dir)
+        self.facts = ModelFacts(
+            folder=folder,
+            kind="network",
+            num_pdfs=self._network.num_pdfs,
+            tree_sha256=self._network.tree_sha256 or None,
+            frame_shift=self._network.frame_shift,
+            feature_dim=self._network.front_end.input_dim,
+        )
+        _check_features("lfbe", self.facts, data_dir, data)
+        trained_on = self._network.front_end.frame_shift
+        if abs(data.frame_shift - trained_on) > FRAME_SHIFT_TOLERANCE:
+            raise InputError(
+                f"{data_dir}: frames of {data.frame_shift} s, {folder} was trained on "
+                f"{trained_on} s; compute features with the same settings"
+            )
+
+    def scores(self, cut: Cut) -> np.ndarray:
+        """(frames, num_pdfs) float32 pseudo log-likelihoods, natural log."""
+        features = load_features(cut)
+        if len(features) == 0:
+            return np.zeros((0, self.facts.num_pdfs), dtype=np.float32)
+        scores = self._network.log_posteriors(features) - self._log_priors
+        return np.asarray(scores.cpu().numpy(), dtype=np.float32)
+
+
 def load_scorer(model_dir: Path, data_dir: Path, device: torch.device) -> Scorer:
-    raise NotImplementedError
+    """The scorer of a GMM or network folder.
+
+    Args:
+        model_dir: a GMM or a network.
+        data_dir: the data to be scored, with the features that the model was trained on.
+        device: where scores are computed.
+
+    Raises:
+        InputError: a folder is incomplete, or model and data do not fit together.
+    """
+    if model_kind(model_dir) == "gmm":
+        return GmmScorer(model_dir, data_dir, device)
+    return NetworkScorer(model_dir, data_dir, device)
+
+
+def _check_features(kind: str, facts: ModelFacts, data_dir: Path, data: FeatureDescription) -> None:
+    if data.kind != kind or data.dimension != facts.feature_dim:
+        raise InputError(
+            f"{data_dir}: {data.kind} of {data.dimension} values, {facts.folder} takes {kind} of "
+            f"{facts.feature_dim}; give the data folder with those features"
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +22,13 @@ from am.decoding.decode_data import (
     load_graph_and_scorer,
     timed_scores,
 )
-from am.decoding.decoder import Scales, SearchSettings, fault_of_scores
+from am.decoding.decoder import Scales, fault_of_scores
 from am.decoding.graph import DecodingGraph
-from am.decoding.lattices import LatticeArrays, LatticeMaker, LatticeSettings
+from am.decoding.lattices import LatticeArrays, LatticeMaker
 from am.decoding.processes import map_chunks
 from am.decoding.rescoring import best_words
-from am.decoding.scorers import ModelKind, Scorer, model_kind
+from am.decoding.scorers import Scorer, model_kind
+from am.decoding.settings import DecodingSettings, ScaleGrid
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.progress import track
@@ -38,57 +39,6 @@ log = logging.getLogger(__name__)
 
 # Enough lattices side by side that a step of the rescoring has work to do.
 CUTS_A_CHUNK = 8
-
-
-@dataclass(frozen=True)
-class ScaleGrid:
-    """The scales that are tried for one kind of model.
-
-    Attributes:
-        search: acoustic scale that the lattices are made with, and the default of
-            ``steps/decode.py``.
-        tried: acoustic scales whose error rates are compared.
-    """
-
-    search: float
-    tried: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class DecodingSettings:
-    """Settings of decoding and of the search for scales (``conf/decode.yaml``).
-
-    Attributes:
-        search: how far decoding looks.
-        lattices: how rich the lattices are that scales are searched in.
-        network_scales, gmm_scales: acoustic scales by kind of model.
-        word_insertion_penalties: compared with each acoustic scale.
-    """
-
-    search: SearchSettings = field(default_factory=SearchSettings)
-    lattices: LatticeSettings = field(default_factory=LatticeSettings)
-    network_scales: ScaleGrid = field(
-        default_factory=lambda: ScaleGrid(0.8, (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4))
-    )
-    gmm_scales: ScaleGrid = field(
-        default_factory=lambda: ScaleGrid(1 / 12, tuple(1 / n for n in range(17, 6, -1)))
-    )
-    word_insertion_penalties: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
-
-    def scales_of(self, kind: ModelKind) -> ScaleGrid:
-        """The acoustic scales for a kind of model."""
-        return self.network_scales if kind == "network" else self.gmm_scales
-
-    def grid(self, kind: ModelKind) -> list[Scales]:
-        """Every combination, checked."""
-        scales = self.scales_of(kind)
-        if not scales.tried or not self.word_insertion_penalties:
-            raise InputError("decoding settings: list at least one acoustic scale and one penalty")
-        return [
-            Scales(acoustic_scale, penalty)
-            for acoustic_scale in scales.tried
-            for penalty in self.word_insertion_penalties
-        ]
 
 
 def search_scales(
@@ -126,12 +76,11 @@ def search_scales(
     )
     errors = [WordErrors()] * len(grid)
     num_cuts = failed = 0
-    with track(None, "lattices", total=count_cuts(data_dir), unit="cut") as bar:
-        for chunk in results:
-            errors = [a + b for a, b in zip(errors, chunk.errors, strict=True)]
-            num_cuts += chunk.cuts
-            failed += chunk.failed
-            bar.update(chunk.cuts)
+    num_chunks = -(-count_cuts(data_dir) // CUTS_A_CHUNK)
+    for chunk in track(results, "lattices", total=num_chunks, unit="chunk"):
+        errors = [a + b for a, b in zip(errors, chunk.errors, strict=True)]
+        num_cuts += chunk.cuts
+        failed += chunk.failed
     if failed == num_cuts:
         raise InputError(f"{data_dir}: not one cut could be decoded; look at graph and model")
     if failed:

@@ -137,7 +137,7 @@ class _KaldiExtractor(FeatureExtractor):
             raise ValueError("audio with samples that are not finite")
         if self._compute is None:
             self._compute = self._make_compute()
-        return self._compute(samples)
+        return self._compute(np.asarray(samples))
 
     def _make_compute(self) -> Compute:
         if importlib.util.find_spec("kaldifeat") is not None:

@@ -150,7 +150,10 @@ class LowFrameRateFrontEnd(nn.Module):
             if not path.is_file():
                 raise InputError(f"{path}: no such file; give the folder of a trained network")
         values = json.loads(paths[1].read_text())
-        return LowFrameRateFrontEnd(**load_file(str(paths[0])), **values)
+        tensors = load_file(str(paths[0]))
+        return LowFrameRateFrontEnd(
+            tensors["global_mean"], tensors["mean"], tensors["standard_deviation"], **values
+        )
 
 
 class StreamingFrontEnd:

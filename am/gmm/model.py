@@ -99,54 +99,41 @@ class DiagonalGmms:
             raise InputError(f"{path}: not readable ({error}); train the model again") from error
 
 
-@dataclass(frozen=True)
-class TableGroup:
-    """Pdfs with about as many Gaussians, padded to the same number K.
-
-    Attributes:
-        gaussians: (pdfs, K) int64 Gaussian index; G where there is none.
-        log_constants: (pdfs, K) float32, log weight + normalisation − Σ µ² / 2σ².
-        coefficients: (pdfs, K, 2 D) float32, times [x, x²].
-    """
-
-    gaussians: torch.Tensor
-    log_constants: torch.Tensor
-    coefficients: torch.Tensor
-
-
 class GmmTables:
     """GMMs laid out for evaluation on a device.
 
-    Pdfs are grouped by their number of Gaussians, rounded up to a few sizes, so that padding
+    Pdfs are grouped by their number of Gaussians, rounded up to a few sizes K, so that padding
     wastes little and no loop runs over pdfs.
 
     Args:
         gmms: the parameters.
         device: where tensors live.
+
+    Attributes:
+        log_constants: (G + 1,) float32, log weight + normalisation − Σ µ² / 2σ²; the last one
+            is padding, with a weight of 0.
+        coefficients: (G + 1, 2 D) float32, times [x, x²].
+        group_of_pdf, row_of_pdf: (P,) which group, and which row of its slots.
+        slots: per group (pdfs, K) int64 Gaussians; G where there is none.
     """
 
     def __init__(self, gmms: DiagonalGmms, device: torch.device):
         self.gmms = gmms
         self.device = device
+        log_constants, coefficients = _evaluation_rows(gmms)
+        self.log_constants = torch.from_numpy(log_constants).to(device)
+        self.coefficients = torch.from_numpy(coefficients).to(device)
         counts = np.diff(gmms.offsets)
         padded = np.array([padded_size(count) for count in range(counts.max() + 1)])[counts]
         sizes, self.group_of_pdf = np.unique(padded, return_inverse=True)
         self.row_of_pdf = np.zeros(gmms.num_pdfs, dtype=np.int64)
-        log_constants, coefficients = _evaluation_rows(gmms)
-        self.groups: list[TableGroup] = []
+        self.slots: list[np.ndarray] = []
         for group, size in enumerate(sizes):
             pdfs = np.flatnonzero(self.group_of_pdf == group)
             self.row_of_pdf[pdfs] = np.arange(len(pdfs))
-            slots = np.arange(size)
-            gaussians = gmms.offsets[pdfs][:, None] + slots
-            gaussians[slots >= counts[pdfs][:, None]] = gmms.num_gaussians
-            self.groups.append(
-                TableGroup(
-                    torch.from_numpy(gaussians).to(device),
-                    torch.from_numpy(log_constants[gaussians]).to(device),
-                    torch.from_numpy(coefficients[gaussians]).to(device),
-                )
-            )
+            slots = gmms.offsets[pdfs][:, None] + np.arange(size)
+            slots[np.arange(size) >= counts[pdfs][:, None]] = gmms.num_gaussians
+            self.slots.append(slots)
 
     def log_likelihoods(self, frames: torch.Tensor, pdf_ids: np.ndarray) -> torch.Tensor:
         """Log-likelihoods (natural log) of the pdfs an utterance can use, and no others.
@@ -158,27 +145,41 @@ class GmmTables:
         Returns:
             (T, n) float32, columns in the order of ``pdf_ids``.
         """
-        extended = torch.cat([frames, frames * frames], dim=1)
-        columns: list[torch.Tensor] = []
-        order: list[np.ndarray] = []
-        for group, table in enumerate(self.groups):
-            wanted = np.flatnonzero(self.group_of_pdf[pdf_ids] == group)
-            if len(wanted) == 0:
-                continue
-            rows = torch.from_numpy(self.row_of_pdf[pdf_ids[wanted]]).to(self.device)
-            # Gaussians outermost: the sum over a mixture then runs over contiguous pdfs.
-            coefficients = table.coefficients[rows].transpose(0, 1)
-            size = coefficients.shape[0]
-            flat = coefficients.reshape(-1, coefficients.shape[2])
-            constants = table.log_constants[rows].T.reshape(-1)
-            scores = torch.addmm(constants, extended, flat.T)
-            columns.append(
-                scores if size == 1 else scores.view(len(frames), size, -1).logsumexp(dim=1)
+        order = np.argsort(self.group_of_pdf[pdf_ids], kind="stable")
+        ordered = pdf_ids[order]
+        first_of_group = np.searchsorted(
+            self.group_of_pdf[ordered], np.arange(len(self.slots) + 1)
+        ).tolist()
+        # Gaussians before pdfs: the sum over a mixture then runs over contiguous pdfs.
+        chosen = [
+            slots[self.row_of_pdf[ordered[first:last]]].T
+            for slots, first, last in zip(
+                self.slots, first_of_group[:-1], first_of_group[1:], strict=True
             )
-            order.append(wanted)
-        place = np.empty(len(pdf_ids), dtype=np.int64)
-        place[np.concatenate(order)] = np.arange(len(pdf_ids))
-        return torch.cat(columns, dim=1)[:, torch.from_numpy(place).to(self.device)]
+        ]
+        rows = torch.from_numpy(np.concatenate([slots.ravel() for slots in chosen]))
+        rows = rows.to(self.device)
+        extended = torch.cat([frames, frames * frames], dim=1)
+        scores = torch.addmm(self.log_constants[rows], extended, self.coefficients[rows].T)
+        sums = torch.empty((len(frames), len(pdf_ids)), device=self.device)
+        first_column = 0
+        for slots, first in zip(chosen, first_of_group, strict=False):
+            columns = scores[:, first_column : first_column + slots.size]
+            first_column += slots.size
+            if slots.size:
+                mixtures = columns.unflatten(1, slots.shape)
+                sums[:, first : first + slots.shape[1]] = _log_sum_exp(mixtures)
+        inverse = np.empty_like(order)
+        inverse[order] = np.arange(len(order))
+        return sums.index_select(1, torch.from_numpy(inverse).to(self.device))
+
+
+def _log_sum_exp(scores: torch.Tensor) -> torch.Tensor:
+    """Over axis 1 of (T, K, n), overwriting ``scores``, which saves torch.logsumexp's copies."""
+    best = scores.amax(dim=1)
+    if scores.shape[1] == 1:
+        return best
+    return scores.sub_(best[:, None]).exp_().sum(dim=1).log_().add_(best)
 
 
 def padded_size(count: int) -> int:

@@ -134,45 +134,41 @@ def _posterior_blocks(
     order = np.argsort(pdf_ids, kind="stable")
     counts = np.bincount(pdf_ids, minlength=tables.gmms.num_pdfs)
     starts = np.cumsum(counts) - counts
-    for group, table in enumerate(tables.groups):
+    width = 2 * tables.gmms.dim
+    for group, slots in enumerate(tables.slots):
         pdfs = np.flatnonzero((tables.group_of_pdf == group) & (counts > 0))
         blocks_of_pdf = -(-counts[pdfs] // BLOCK_FRAMES)
         pdf_of_block = np.repeat(pdfs, blocks_of_pdf)
         number = np.arange(len(pdf_of_block)) - np.repeat(
             np.cumsum(blocks_of_pdf) - blocks_of_pdf, blocks_of_pdf
         )
-        size = table.coefficients.shape[1] * table.coefficients.shape[2]
-        step = max(1, MAX_BLOCK_ELEMENTS // max(size, BLOCK_FRAMES * table.coefficients.shape[2]))
+        step = max(1, MAX_BLOCK_ELEMENTS // (max(slots.shape[1], BLOCK_FRAMES) * width))
         for first in range(0, len(pdf_of_block), step):
             pdf = pdf_of_block[first : first + step]
             within = number[first : first + step, None] * BLOCK_FRAMES + np.arange(BLOCK_FRAMES)
             present = within < counts[pdf][:, None]
             rows = order[np.where(present, starts[pdf][:, None] + within, 0)]
-            yield _evaluate(tables, table_rows=tables.row_of_pdf[pdf], group=group,
-                            frames=frames, rows=rows, present=present)
+            yield _evaluate(tables, frames, slots[tables.row_of_pdf[pdf]], rows, present)
 
 
 def _evaluate(
     tables: GmmTables,
-    group: int,
-    table_rows: np.ndarray,
     frames: torch.Tensor,
+    gaussians: np.ndarray,
     rows: np.ndarray,
     present: np.ndarray,
 ) -> _Blocks:
-    table = tables.groups[group]
-    pdf_rows = torch.from_numpy(table_rows).to(tables.device)
+    """Posteriors of ``gaussians`` (B, K) on the frames ``rows`` (B, F) that are ``present``."""
+    chosen = torch.from_numpy(gaussians).to(tables.device)
     mask = torch.from_numpy(present).to(tables.device)
     values = frames[torch.from_numpy(rows).to(tables.device)]
     extended = torch.cat([values, values * values], dim=2)
     scores = torch.baddbmm(
-        table.log_constants[pdf_rows][:, None, :],
+        tables.log_constants[chosen][:, None, :],
         extended,
-        table.coefficients[pdf_rows].transpose(1, 2),
+        tables.coefficients[chosen].transpose(1, 2),
     )
     totals = scores.logsumexp(dim=2, keepdim=True)
     posteriors = torch.exp(scores - totals) * mask[:, :, None]
     log_likelihood = float(totals[:, :, 0].masked_fill(~mask, 0.0).sum(dtype=torch.float64))
-    return _Blocks(
-        extended, table.gaussians[pdf_rows], posteriors, int(present.sum()), log_likelihood
-    )
+    return _Blocks(extended, chosen, posteriors, int(present.sum()), log_likelihood)

@@ -19,13 +19,14 @@ from am.graph.context import context_width, determinize, in_context, lexicon_and
 from am.graph.hmm import add_self_loops, state_sequences, substitute, without_disambiguation
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
-from am.lang.lang import Lang, read_symbols
+from am.lang.lang import Lang, check_phones
 from am.outputs import sha256_of_file
 from am.tree.context_tree import ContextTree
 
 log = logging.getLogger(__name__)
 
 MODEL_FILES = ("phones.txt", "tree.json", "topology.json", "transitions.json")
+SENONES_NAME = "senones.json"
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,7 @@ def load_hmm_model(folder: Path, lang: Lang) -> HmmModel:
     Raises:
         InputError: a file is missing, the phones differ, or the tree lacks one of them.
     """
-    table = folder / "phones.txt"
-    if not table.is_file():
-        raise InputError(f"{table}: no such file; give the folder of a trained model")
-    if read_symbols(table) != dict(lang.phones):
-        raise InputError(
-            f"{table}: differs from {lang.folder / 'phones.txt'}; "
-            "train the model with this lang folder, or use the one it was trained with"
-        )
+    check_phones(lang, folder)
     tree = ContextTree.load(folder / "tree.json")
     topology = Topology.load(folder / "topology.json")
     symbol_of = {number: symbol for symbol, number in lang.phones.items()}
@@ -76,7 +70,8 @@ def make_graph(lang_folder: Path, model_folder: Path, folder: Path, self_loop_sc
 
     Args:
         lang_folder: with ``G.fst``.
-        model_folder: with ``tree.json``, ``topology.json``, ``transitions.json``, ``phones.txt``.
+        model_folder: with ``tree.json``, ``topology.json``, ``transitions.json``, ``phones.txt``;
+            the frame shift in its ``senones.json``, if there is one, is passed on.
         folder: exists; gets the files.
         self_loop_scale: of the transition costs; Kaldi decodes with 0.1.
     """
@@ -96,6 +91,9 @@ def make_graph(lang_folder: Path, model_folder: Path, folder: Path, self_loop_sc
         "arcs": arrays.num_arcs,
         "epsilon_arcs": int((arrays.ilabel == 0).sum()),
     }
+    senones = model_folder / SENONES_NAME
+    if senones.is_file():
+        facts["frame_shift"] = json.loads(senones.read_text())["frame_shift"]
     (folder / "graph.json").write_text(json.dumps(facts, indent=1))
 
 

@@ -6,6 +6,7 @@ longest phone.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,13 +50,16 @@ def state_sequences(
     table = np.array([windows[label] for label in phone_labels], dtype=np.int64)
     if table.shape[1] == 1:
         table = np.pad(table, ((0, 0), (1, 1)))
-    counts = np.array([topology.num_states(phone) for phone in table[:, 1].tolist()])
+    left, centre, right = table.T
+    counts = np.array([topology.num_states(phone) for phone in centre.tolist()])
     for state in range(longest):
         has_state = counts > state
-        pdf_ids = tree.pdf_ids(*table[has_state].T, np.array(state))
+        pdf_ids = tree.pdf_ids(
+            left[has_state], centre[has_state], right[has_state], np.array(state)
+        )
         labels = np.array(phone_labels)[has_state]
         for label, phone, pdf_id in zip(
-            labels.tolist(), table[has_state, 1].tolist(), pdf_ids.tolist(), strict=True
+            labels.tolist(), centre[has_state].tolist(), pdf_ids.tolist(), strict=True
         ):
             try:
                 found = transitions.transition_state(phone, state, pdf_id)
@@ -93,29 +97,24 @@ def substitute(clg: FstArrays, sequences: np.ndarray) -> FstArrays:
         target[long] = num_states + inverse
         remaining[long] -= 1
         num_states += len(keys)
-    source, ilabel, nextstate = (
-        (np.concatenate(column) for column in zip(*parts, strict=True))
-        if (parts)
-        else (np.empty(0), np.empty(0), np.empty(0))
-    )
-    nothing = np.zeros(len(source))
+    parts.append((clg.source, sequences[clg.ilabel, 0], target))
+    source, ilabel, nextstate = (np.concatenate(column) for column in zip(*parts, strict=True))
+    nothing = np.zeros(len(source) - clg.num_arcs)
     return FstArrays(
         final=np.append(clg.final, np.full(num_states - clg.num_states, np.inf, np.float32)),
-        source=np.append(clg.source, source).astype(np.int32),
-        ilabel=np.append(sequences[clg.ilabel, 0], ilabel).astype(np.int32),
-        olabel=np.append(clg.olabel, nothing).astype(np.int32),
-        weight=np.append(clg.weight, nothing).astype(np.float32),
-        nextstate=np.append(target, nextstate).astype(np.int32),
+        source=source.astype(np.int32),
+        ilabel=ilabel.astype(np.int32),
+        olabel=np.append(nothing, clg.olabel).astype(np.int32),
+        weight=np.append(nothing, clg.weight).astype(np.float32),
+        nextstate=nextstate.astype(np.int32),
         start=clg.start,
     )
 
 
 def without_disambiguation(fst: FstArrays, num_transition_states: int) -> FstArrays:
     """The transducer with epsilon for every input label above ``num_transition_states``."""
-    ilabel = np.where(fst.ilabel > num_transition_states, EPSILON, fst.ilabel)
-    return FstArrays(
-        fst.final, fst.source, ilabel, fst.olabel, fst.weight, fst.nextstate, fst.start
-    )
+    is_disambiguation = fst.ilabel > num_transition_states
+    return dataclasses.replace(fst, ilabel=np.where(is_disambiguation, EPSILON, fst.ilabel))
 
 
 def add_self_loops(fst: FstArrays, transitions: TransitionModel, scale: float) -> FstArrays:

@@ -102,6 +102,18 @@ class Lang:
         )
 
 
+def check_phones(lang: Lang, model_folder: Path) -> None:
+    """Raise InputError unless the model in ``model_folder`` was made with the folder's phones."""
+    path = model_folder / "phones.txt"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the folder of a trained model")
+    if read_symbols(path) != dict(lang.phones):
+        raise InputError(
+            f"{path}: differs from {lang.folder / 'phones.txt'}; use the lang folder that the "
+            "model was trained with, or train again"
+        )
+
+
 def copy_lang(lang: Path, folder: Path) -> None:
     """Copy a lang folder's files to ``folder``, which exists; a missing file is an error."""
     for name in FILES:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import math
 import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -46,16 +49,18 @@ def read_arpa(path: Path) -> ArpaModel:
 
 def write_arpa(model: ArpaModel, path: Path, *, compress: bool) -> None:
     """Write a model as an ARPA file, gzip if ``compress``; the bytes depend on the model alone."""
-    with path.open("wb") as raw:
-        stream = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) if compress else raw
+    with contextlib.ExitStack() as stack:
+        stream: IO[bytes] = stack.enter_context(path.open("wb"))
+        if compress:
+            # Without name and time of writing, which would make equal models differ.
+            packed = gzip.GzipFile("", "wb", compresslevel=6, fileobj=stream, mtime=0)
+            stream = stack.enter_context(io.BufferedWriter(packed, 1 << 20))
         counts = [f"ngram {order}={len(level)}" for order, level in enumerate(model.orders, 1)]
         stream.write("\n".join(["\\data\\", *counts, ""]).encode())
         for order in range(1, model.order + 1):
             stream.write(f"\n\\{order}-grams:\n".encode())
             stream.writelines(line.encode() for line in _order_lines(model, order))
         stream.write(b"\n\\end\\\n")
-        if compress:
-            stream.close()
 
 
 def _order_lines(model: ArpaModel, order: int) -> Iterator[str]:
@@ -171,7 +176,8 @@ class _Parser:
 
     def _next(self) -> str:
         """The next line that is not empty."""
-        for self._number, line in self._lines:
+        for number, line in self._lines:
+            self._number = number
             if line:
                 return line
         raise self._error("the file ends too early; make it again")

@@ -100,10 +100,7 @@ def describe_plan(plan: Sequence[Pass], frames: Mapping[str, int], frame_shift: 
     for index in range(1, len(plan) + 1):
         if index < len(plan) and names[index] == names[run_start]:
             continue
-        if index - run_start > 1:
-            passes = f"passes {run_start + 1} to {index}"
-        else:
-            passes = f"pass {index}"
+        passes = f"passes {run_start + 1} to {index}"
         factor = plan[run_start].learning_rate_factor
         sources = ", ".join(dict.fromkeys(p.source for p in plan[run_start:index]))
         lines.append(f"{passes}: {sources}, learning rate x {factor:g}")

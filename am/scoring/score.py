@@ -8,20 +8,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import numpy as np
 from lhotse import CutSet
+from lhotse.cut import Cut
 
 from am.errors import InputError
+from am.features.feature_data import CUTS_NAME
 from am.scoring.bootstrap import wer_interval
-from am.scoring.transcripts import read_transcripts, reference_words
+from am.scoring.transcripts import HYPOTHESES_NAME, read_transcripts, reference_words
 from am.scoring.word_errors import GAP, WordErrors, align_words, errors_of_alignment
 
 log = logging.getLogger(__name__)
 
-CUTS_NAME = "cuts.jsonl.gz"
-HYPOTHESES_NAME = "hypotheses.txt"
 SCORES_NAME = "scores.json"
 UTTERANCES_NAME = "per_utterance.tsv"
 UTTERANCE_COLUMNS = ("cut", "speaker", "condition", "words", "ins", "del", "sub")
@@ -105,7 +105,7 @@ def score_decoding(
 
 def summarise(
     utterances: list[ScoredUtterance], *, seed: int, resample: ResampledUnit
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What ``scores.json`` holds; rates in percent."""
     total = sum((utterance.errors for utterance in utterances), WordErrors())
     groups = (
@@ -130,10 +130,10 @@ def summarise(
     }
 
 
-def one_line(scores: Mapping[str, object]) -> str:
+def one_line(scores: Mapping[str, Any]) -> str:
     """The error rate as Kaldi's log lines give it."""
-    low, high = scores["interval_95_percent"]  # type: ignore[misc]
-    wrong = sum(int(scores[k]) for k in ("insertions", "deletions", "substitutions"))  # type: ignore[call-overload]
+    low, high = scores["interval_95_percent"]
+    wrong = scores["insertions"] + scores["deletions"] + scores["substitutions"]
     return (
         f"WER {scores['wer_percent']:.2f} % [{low:.2f}, {high:.2f}] "
         f"({wrong} / {scores['words']}, {scores['insertions']} ins, {scores['deletions']} del, "
@@ -177,7 +177,10 @@ def read_utterances(path: Path) -> list[ScoredUtterance]:
     if tuple(header.split("\t")) != UTTERANCE_COLUMNS:
         raise InputError(f"{path}: not a table of utterances' errors; run steps/score.py again")
     rows = [line.split("\t") for line in lines]
-    return [ScoredUtterance(*row[:3], WordErrors(*map(int, row[3:]))) for row in rows]
+    return [
+        ScoredUtterance(cut_id, speaker, condition, WordErrors(*map(int, counts)))
+        for cut_id, speaker, condition, *counts in rows
+    ]
 
 
 def _cuts(data_dir: Path) -> CutSet:
@@ -188,14 +191,13 @@ def _cuts(data_dir: Path) -> CutSet:
 
 
 def _reference_of(
-    cut: object, references: dict[str, list[str]] | None, path: Path | None
+    cut: Cut, references: dict[str, list[str]] | None, path: Path | None
 ) -> list[str]:
     if references is None:
-        return reference_words(cut)  # type: ignore[arg-type]
-    cut_id: str = cut.id  # type: ignore[attr-defined]
-    if cut_id not in references:
-        raise InputError(f"{path}: no transcript of cut {cut_id}; add it")
-    return references[cut_id]
+        return reference_words(cut)
+    if cut.id not in references:
+        raise InputError(f"{path}: no transcript of cut {cut.id}; add it")
+    return references[cut.id]
 
 
 def _check(
@@ -210,14 +212,14 @@ def _check(
         raise InputError(f"{data_dir}: no reference words; give transcribed data")
 
 
-def _speaker(cut: object) -> str:
-    supervisions = cut.supervisions  # type: ignore[attr-defined]
+def _speaker(cut: Cut) -> str:
+    supervisions = cut.supervisions
     speaker = supervisions[0].speaker if supervisions else None
-    return str(speaker) if speaker is not None else str(cut.id)  # type: ignore[attr-defined]
+    return str(speaker) if speaker is not None else str(cut.id)
 
 
-def _condition(cut: object) -> str:
-    supervisions = cut.supervisions  # type: ignore[attr-defined]
+def _condition(cut: Cut) -> str:
+    supervisions = cut.supervisions
     custom = (supervisions[0].custom or {}) if supervisions else {}
     return str(custom.get("condition") or NO_CONDITION)
 

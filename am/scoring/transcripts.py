@@ -8,6 +8,8 @@ from lhotse.cut import Cut
 
 from am.errors import InputError
 
+HYPOTHESES_NAME = "hypotheses.txt"
+
 
 def reference_words(cut: Cut) -> list[str]:
     """The words of a cut's supervision.

@@ -10,13 +10,14 @@ within the range where half precision is fine, and the left-out senones' share k
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def dump_soft_labels(
         output: the store to write (:class:`am.storage.RaggedStore`, kind ``soft labels``), with
             ``pdf_ids`` (T', k) uint16 and ``logits`` (T', k) float16, highest first.
         settings: what is stored.
-        jobs: processes; job j makes the shards whose index is j modulo ``jobs``.
+        jobs: processes, each making whole shards.
         device: auto, cpu, cuda or cuda:N.
 
     Raises:
@@ -94,13 +95,8 @@ def dump_soft_labels(
             "model_sha256": outputs.sha256_of_file(model / "model.safetensors"),
         },
     )
-    shares = [missing[job::jobs] for job in range(min(jobs, len(missing)))]
-    work = _Work(model, output, manifests, settings, device, max(1, _num_cpus() // max(jobs, 1)))
-    if len(shares) <= 1:
-        for share in shares:
-            work.make_shards(track(share, "soft labels", unit="shard"))
-    else:
-        _run_processes(work, shares)
+    work = _Work(model, output, settings, device, max(1, _num_cpus() // jobs))
+    _make_shards(work, {index: manifests[index] for index in missing}, jobs)
     shutil.rmtree(output / "cuts")
 
 
@@ -137,18 +133,43 @@ class _Work:
 
     model: Path
     output: Path
-    manifests: Sequence[Path]
     settings: DumpSettings
     device: str
     num_threads: int
 
-    def make_shards(self, indices: Sequence[int] | Iterator[int]) -> None:
-        """Make some shards, one after the other."""
-        torch.set_num_threads(self.num_threads)
-        network = load_network(self.model, self.device)
-        for index in indices:
-            cuts = list(CutSet.from_jsonl_lazy(self.manifests[index]))
-            write_shard(self.output, index, soft_labels_of(cuts, network, self.settings))
+
+def _make_shards(work: _Work, manifests: Mapping[int, Path], jobs: int) -> None:
+    if jobs == 1 or len(manifests) <= 1:
+        for index, manifest in track(manifests.items(), "soft labels", unit="shard"):
+            _make_shard(work, index, manifest)
+        return
+    # Spawned, because CUDA and OpenMP do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(manifests)), mp_context=context) as executor:
+        futures = [
+            executor.submit(_make_shard, work, index, manifest)
+            for index, manifest in manifests.items()
+        ]
+        try:
+            for future in track(as_completed(futures), "soft labels", len(futures), "shard"):
+                future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"{work.output}: a process was killed, perhaps for memory; run the tool again with "
+                "fewer --jobs, finished shards are kept"
+            ) from error
+
+
+def _make_shard(work: _Work, index: int, manifest: Path) -> None:
+    torch.set_num_threads(work.num_threads)
+    network = _loaded_once(work.model, work.device)
+    cuts = list(CutSet.from_jsonl_lazy(manifest))
+    write_shard(work.output, index, soft_labels_of(cuts, network, work.settings))
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded_once(model: Path, device: str) -> LoadedNetwork:
+    return load_network(model, device)
 
 
 def soft_labels_of(
@@ -226,21 +247,6 @@ def _missing_shards(output: Path, num_shards: int) -> list[int]:
 def _highest_shard(store: Path) -> int:
     stems = [path.name.split(".")[0] for path in store.glob("shard-*.*")]
     return max((int(stem.removeprefix("shard-")) for stem in stems), default=-1)
-
-
-def _run_processes(work: _Work, shares: Sequence[Sequence[int]]) -> None:
-    # Spawned, because CUDA and OpenMP do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(shares), mp_context=context) as executor:
-        futures = [executor.submit(work.make_shards, share) for share in shares]
-        try:
-            for future in track(futures, "soft labels", unit="job"):
-                future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"{work.output}: a process was killed, perhaps for memory; run the tool again with "
-                "fewer --jobs, finished shards are kept"
-            ) from error
 
 
 def _num_cpus() -> int:

@@ -18,9 +18,10 @@ from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.features.gmm_features import GmmFeatures, SpeakerNormalisation, check_mfcc_dim, speaker_of
 from am.features.low_frame_rate import STACKED_FRAMES
+from am.gmm.model_folder import check_phones
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
-from am.lang.lang import Lang, read_symbols
+from am.lang.lang import Lang
 from am.outputs import sha256_of_file
 from am.progress import track
 from am.tree.context_tree import ContextTree
@@ -59,13 +60,15 @@ def build_tree(
         InputError: lang, model, data and alignment do not belong together.
     """
     lang = Lang.load(lang_folder)
-    _check_same_phones(lang_folder / "phones.txt", model / "phones.txt")
+    for folder in (model, alignment_folder):
+        check_phones(lang, folder)
     alignment = AlignmentFolder.open(alignment_folder)
     topology = low_rate_topology(alignment.topology) if low_frame_rate else alignment.topology
+    read_features = gmm_feature_reader(data, model)
     statistics = accumulate_statistics(
         track(open_feature_data(data), "statistics"),
         alignment,
-        gmm_feature_reader(data, model),
+        read_features,
         low_frame_rate=low_frame_rate,
     )
     tree, report = grow_tree(
@@ -78,7 +81,7 @@ def build_tree(
     shutil.copyfile(lang_folder / "phones.txt", output / "phones.txt")
     frame_shift = alignment.store.frame_shift * (STACKED_FRAMES if low_frame_rate else 1)
     _write_description(output, report, frame_shift)
-    log.info("%s: %s", output.name, report.summary())
+    log.info("tree: %s", report.summary())
 
 
 def accumulate_statistics(
@@ -160,13 +163,6 @@ def fit_transitions(
         counts += np.bincount(converted, minlength=len(counts))
     transitions.update(counts)
     return transitions
-
-
-def _check_same_phones(ours: Path, theirs: Path) -> None:
-    if read_symbols(ours) != read_symbols(theirs):
-        raise InputError(
-            f"{theirs}: not the phones of {ours}; use the lang of the model's training"
-        )
 
 
 def _write_description(output: Path, report: TreeReport, frame_shift: float) -> None:

@@ -1,0 +1,113 @@
+"""The first models: a flat start, and one Gaussian a leaf from an older alignment."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from am.alignment.convert import AlignmentConverter
+from am.alignment.equal import equal_alignment
+from am.features.gmm_features import GmmFeatures
+from am.gmm.model import DiagonalGmms
+from am.gmm.model_folder import GmmHmm
+from am.gmm.trainer import Trainer
+from am.gmm.training_data import CHUNK_FRAMES
+from am.gmm.update import MIN_VARIANCE
+from am.hmm.topology import Topology
+from am.hmm.transitions import TransitionModel
+from am.storage import RaggedStore
+from am.tree.context_tree import ContextTree, monophone_tree
+from am.tree.grow import TreeSettings, grow_tree
+from am.tree.statistics import TriphoneStatistics
+
+log = logging.getLogger(__name__)
+
+# Fewest frames of a Gaussian in the first update, when alignments are rough (train_mono.sh).
+FIRST_MIN_OCCUPANCY = 3.0
+
+
+def flat_start(trainer: Trainer, features: GmmFeatures) -> GmmHmm:
+    """Monophones, every pdf the data's mean and variance, updated once on equal alignments."""
+    lang = trainer.lang
+    tree = monophone_tree([list(group) for group in lang.roots], lang.topology)
+    inputs = trainer.data.write_input(features)
+    model = _untrained(tree, lang.topology, features, inputs)
+    trainer.compile_graphs(model)
+    data = trainer.data
+
+    def align(utterance: int) -> np.ndarray | None:
+        generator = np.random.default_rng((trainer.seed, utterance))
+        return equal_alignment(data.graph(utterance), int(data.num_frames[utterance]), generator)
+
+    alignment = data.write_alignment(0, align)
+    model, statistics, _ = trainer.update(model, inputs, alignment, FIRST_MIN_OCCUPANCY)
+    log.info(
+        "flat start: %d pdfs, log-likelihood %.3f a frame",
+        tree.num_pdfs,
+        statistics.log_likelihood_per_frame,
+    )
+    return model
+
+
+def start_from_alignments(
+    trainer: Trainer,
+    features: GmmFeatures,
+    alignments: RaggedStore,
+    old: TransitionModel,
+    tree_settings: TreeSettings,
+) -> GmmHmm:
+    """Grow a tree on ``features`` and give each leaf the Gaussian of its frames.
+
+    Args:
+        trainer: its data were prepared with ``alignments``.
+        features: of the new model.
+        alignments: transition-ids of the old model by cut id.
+        old: the model that made them.
+        tree_settings: when the tree is large enough.
+    """
+    lang, data = trainer.lang, trainer.data
+    inputs = data.write_input(features)
+    statistics = TriphoneStatistics(features.dim)
+    for utterance, cut_id in enumerate(data.cut_ids):
+        frames = inputs[data.offsets[utterance] : data.offsets[utterance + 1]]
+        transition_ids = alignments[cut_id]["transition_ids"]
+        statistics.accumulate(frames, transition_ids, old, lang.topology)
+    tree, report = grow_tree(
+        statistics,
+        lang.topology,
+        lang.roots,
+        lang.silence_phones,
+        lang.extra_questions,
+        tree_settings,
+    )
+    log.info("tree: %s", report.summary())
+    model = _untrained(tree, lang.topology, features, inputs)
+    convert = AlignmentConverter(old, lang.topology, tree, model.transitions)
+    alignment = data.write_alignment(
+        0, lambda utterance: convert(alignments[data.cut_ids[utterance]]["transition_ids"])
+    )
+    model, _, _ = trainer.update(model, inputs, alignment, FIRST_MIN_OCCUPANCY)
+    return model
+
+
+def _untrained(
+    tree: ContextTree, topology: Topology, features: GmmFeatures, inputs: np.ndarray
+) -> GmmHmm:
+    mean, variance = _mean_and_variance(inputs)
+    gmms = DiagonalGmms.single(
+        np.tile(mean, (tree.num_pdfs, 1)), np.tile(variance, (tree.num_pdfs, 1))
+    )
+    transitions = TransitionModel.from_triples(
+        tree.possible_triples(topology), topology.initial_self_loop_probability
+    )
+    return GmmHmm(tree, topology, transitions, gmms, features)
+
+
+def _mean_and_variance(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    total = np.zeros((2, inputs.shape[1]))
+    for first in range(0, len(inputs), CHUNK_FRAMES):
+        frames = inputs[first : first + CHUNK_FRAMES].astype(np.float64)
+        total += [frames.sum(axis=0), (frames**2).sum(axis=0)]
+    mean, square = total / len(inputs)
+    return mean, np.maximum(square - mean**2, MIN_VARIANCE)

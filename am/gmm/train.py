@@ -1,0 +1,225 @@
+"""The three GMM trainings of a recipe, from folders to a model folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from am.alignment.failures import FAILED_NAME, write_failures
+from am.alignment.transcripts import Transcripts
+from am.errors import InputError
+from am.features.feature_data import describe_features, open_feature_data
+from am.features.gmm_features import GmmFeatures, delta_features
+from am.gmm.lda import LdaStatistics
+from am.gmm.model_folder import GmmHmm, check_phones, write_summary
+from am.gmm.start import flat_start, start_from_alignments
+from am.gmm.trainer import EmSettings, Trainer, TrainingState
+from am.gmm.training_data import TrainingData, prepare_training_data
+from am.hmm.topology import Topology
+from am.hmm.transitions import TransitionModel
+from am.lang.lang import Lang
+from am.storage import RaggedStore
+from am.tree.grow import TreeSettings
+
+log = logging.getLogger(__name__)
+
+LOG_NAME = "log.jsonl"
+MONO_REALIGN_ITERATIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
+
+
+@dataclass(frozen=True)
+class MonoSettings:
+    """Of ``steps/train_mono.py``.
+
+    Attributes:
+        em: the iterations.
+        normalise_variance: of a speaker's MFCC, besides the mean.
+    """
+
+    em: EmSettings = EmSettings(39, MONO_REALIGN_ITERATIONS, 1000, 30)
+    normalise_variance: bool = False
+
+
+@dataclass(frozen=True)
+class DeltasSettings:
+    """Of ``steps/train_deltas.py``.
+
+    Attributes:
+        tree: of the new tree.
+        em, normalise_variance: as in :class:`MonoSettings`.
+    """
+
+    tree: TreeSettings = field(default_factory=TreeSettings)
+    em: EmSettings = EmSettings(34, (10, 20, 30), 10000, 25)
+    normalise_variance: bool = False
+
+
+@dataclass(frozen=True)
+class LdaMlltSettings:
+    """Of ``steps/train_lda_mllt.py``.
+
+    Attributes:
+        context: frames on either side that are spliced.
+        dim: of the features after LDA.
+        mllt_iterations: at whose beginning MLLT is estimated.
+        tree, em, normalise_variance: as in :class:`DeltasSettings`.
+    """
+
+    context: int = 3
+    dim: int = 40
+    mllt_iterations: tuple[int, ...] = (2, 4, 6, 12)
+    tree: TreeSettings = field(default_factory=TreeSettings)
+    em: EmSettings = EmSettings(34, (10, 20, 30), 10000, 25)
+    normalise_variance: bool = False
+
+
+def train_mono(
+    data_folder: Path, lang_folder: Path, output: Path, settings: MonoSettings, seed: int,
+    device: torch.device,
+) -> None:
+    """Train monophones on deltas from a flat start; a killed training goes on."""
+    lang = Lang.load(lang_folder)
+    data = _prepare(data_folder, lang, output, settings.normalise_variance, None)
+    features = delta_features(data.mfcc.shape[1], settings.normalise_variance)
+    trainer = Trainer(data, lang, settings.em, output / "training", seed, device)
+    state = trainer.run(lambda trainer: flat_start(trainer, features))
+    _finish(trainer, state, output)
+
+
+def train_deltas(
+    data_folder: Path, lang_folder: Path, alignment_folder: Path, output: Path,
+    settings: DeltasSettings, seed: int, device: torch.device,
+) -> None:
+    """Train triphones on deltas from another model's alignments; a killed training goes on."""
+    lang = Lang.load(lang_folder)
+    old = _OldAlignment.open(alignment_folder, lang)
+    data = _prepare(data_folder, lang, output, settings.normalise_variance, old.store)
+    features = delta_features(data.mfcc.shape[1], settings.normalise_variance)
+    trainer = Trainer(data, lang, settings.em, output / "training", seed, device)
+    state = trainer.run(
+        lambda trainer: start_from_alignments(
+            trainer, features, old.store, old.transitions, settings.tree
+        )
+    )
+    _finish(trainer, state, output)
+
+
+def train_lda_mllt(
+    data_folder: Path, lang_folder: Path, alignment_folder: Path, output: Path,
+    settings: LdaMlltSettings, seed: int, device: torch.device,
+) -> None:
+    """Train triphones on LDA and MLLT of spliced frames; a killed training goes on."""
+    lang = Lang.load(lang_folder)
+    old = _OldAlignment.open(alignment_folder, lang)
+    data = _prepare(data_folder, lang, output, settings.normalise_variance, old.store)
+
+    def start(trainer: Trainer) -> GmmHmm:
+        features = _lda_features(data, lang, old, settings)
+        return start_from_alignments(
+            trainer, features, old.store, old.transitions, settings.tree
+        )
+
+    trainer = Trainer(
+        data, lang, settings.em, output / "training", seed, device, settings.mllt_iterations
+    )
+    state = trainer.run(start)
+    _finish(trainer, state, output)
+
+
+@dataclass(frozen=True)
+class _OldAlignment:
+    store: RaggedStore
+    transitions: TransitionModel
+
+    @staticmethod
+    def open(folder: Path, lang: Lang) -> _OldAlignment:
+        store = RaggedStore(folder)
+        if store.kind != "transition-ids":
+            raise InputError(
+                f"{folder}: holds {store.kind}, not transition-ids; give what steps/align.py wrote"
+            )
+        check_phones(lang, folder)
+        topology = Topology.load(folder / "topology.json")
+        if dict(topology.states_of_phone) != dict(lang.topology.states_of_phone):
+            raise InputError(
+                f"{folder / 'topology.json'}: differs from the lang folder's {lang.folder}; "
+                "align again with a model of this topology"
+            )
+        return _OldAlignment(store, TransitionModel.load(folder / "transitions.json"))
+
+
+def _prepare(
+    data_folder: Path, lang: Lang, output: Path, normalise_variance: bool, old: RaggedStore | None
+) -> TrainingData:
+    description = describe_features(data_folder)
+    if description.kind != "mfcc":
+        raise InputError(
+            f"{data_folder}: holds {description.kind}, GMMs want mfcc; run "
+            "steps/make_features.py --kind mfcc"
+        )
+    data = prepare_training_data(
+        open_feature_data(data_folder),
+        Transcripts(lang),
+        output / "training" / "data",
+        normalise_variance,
+        old,
+    )
+    if not data.cut_ids:
+        raise InputError(
+            f"{data_folder}: no cut can be used ({data.failures[0][1]}); check transcripts and "
+            "alignments"
+        )
+    log.info("%d utterances, %d frames", len(data.cut_ids), data.offsets[-1])
+    return data
+
+
+def _lda_features(
+    data: TrainingData, lang: Lang, old: _OldAlignment, settings: LdaMlltSettings
+) -> GmmFeatures:
+    mfcc_dim = data.mfcc.shape[1]
+    width = (2 * settings.context + 1) * mfcc_dim
+    if settings.dim > width:
+        raise InputError(f"dim: {settings.dim} is more than the {width} values that are spliced")
+    statistics = LdaStatistics(old.transitions.num_pdfs, width)
+    for first, last in data.chunks():
+        transition_ids = np.concatenate(
+            [old.store[cut_id]["transition_ids"] for cut_id in data.cut_ids[first:last]]
+        )
+        speech = ~np.isin(old.transitions.phones_of(transition_ids), lang.silence_phones)
+        frames = data.spliced(first, last, settings.context)
+        statistics.accumulate(frames[speech], old.transitions.pdf_ids_of(transition_ids[speech]))
+    return GmmFeatures(
+        "splice",
+        mfcc_dim,
+        settings.context,
+        settings.normalise_variance,
+        statistics.estimate(settings.dim),
+    )
+
+
+def _finish(trainer: Trainer, state: TrainingState, output: Path) -> None:
+    state.model.save(output)
+    shutil.copyfile(trainer.lang.folder / "phones.txt", output / "phones.txt")
+    data = trainer.data
+    failures = data.failures + trainer.unaligned(state)
+    write_failures(output / FAILED_NAME, failures)
+    (output / LOG_NAME).write_text("".join(json.dumps(facts) + "\n" for facts in state.history))
+    last = state.history[-1]
+    summary = {
+        "pdfs": state.model.gmms.num_pdfs,
+        "gaussians": state.model.gmms.num_gaussians,
+        "dim": state.model.gmms.dim,
+        "log_likelihood_per_frame": last["log_likelihood_per_frame"],
+        "frames": last["frames"],
+        "utterances": len(data.cut_ids),
+        "failed": len(failures),
+    }
+    write_summary(output, summary)
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in summary.items()))
+    shutil.rmtree(output / "training")

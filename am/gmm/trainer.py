@@ -1,0 +1,312 @@
+"""The passes that all GMM trainings share: align, estimate, split, save, again.
+
+An iteration is as in Kaldi's ``steps/train_mono.sh`` and ``train_deltas.sh``: now and then align
+the data anew, gather statistics, update transitions and Gaussians, and add Gaussians until
+their number is reached.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from am.alignment.training_graph import GraphCompiler
+from am.alignment.viterbi import AlignmentScales, align_batch, batches_by_size
+from am.errors import InputError
+from am.gmm.mllt import estimate_mllt
+from am.gmm.model import GmmTables
+from am.gmm.model_folder import GmmHmm
+from am.gmm.statistics import EmStatistics, MlltStatistics, accumulate
+from am.gmm.training_data import CHUNK_FRAMES, TrainingData
+from am.gmm.update import estimate, split, split_targets
+from am.lang.lang import Lang
+from am.progress import track
+
+log = logging.getLogger(__name__)
+
+STATE_NAME = "state.json"
+
+
+@dataclass(frozen=True)
+class EmSettings:
+    """How a model is trained once its tree and its first alignment stand.
+
+    Attributes:
+        num_iterations: EM updates.
+        realign_iterations: at whose beginning the data are aligned anew.
+        num_gaussians: of all pdfs together.
+        num_growing_iterations: Gaussians are added linearly until this iteration.
+        power: a pdf's share of the Gaussians grows with its frames to this power.
+        min_occupancy: frames (posterior mass) below which a Gaussian is removed.
+        acoustic_scale, self_loop_scale: of alignment.
+    """
+
+    num_iterations: int
+    realign_iterations: tuple[int, ...]
+    num_gaussians: int
+    num_growing_iterations: int
+    power: float = 0.25
+    min_occupancy: float = 10.0
+    acoustic_scale: float = 0.1
+    self_loop_scale: float = 0.1
+
+    def gaussians_at(self, iteration: int, at_first: int) -> int:
+        """How many Gaussians there should be after ``iteration`` (from 1)."""
+        done = min(max(iteration - 1, 0), self.num_growing_iterations)
+        share = done / max(self.num_growing_iterations, 1)
+        return at_first + int(share * max(self.num_gaussians - at_first, 0))
+
+
+@dataclass
+class TrainingState:
+    """Where a training stands; saved after every iteration."""
+
+    model: GmmHmm
+    iteration: int
+    alignment_iteration: int
+    first_gaussians: int
+    history: list[dict[str, Any]]
+
+
+class Trainer:
+    """Trains one model in a folder from which a killed training goes on.
+
+    Args:
+        data: prepared utterances.
+        lang: for the training graphs.
+        settings: of the iterations.
+        mllt_iterations: at whose beginning an MLLT is estimated.
+        folder: for checkpoints.
+        seed: of the directions in which Gaussians are split.
+        device: where tensors live.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        lang: Lang,
+        settings: EmSettings,
+        folder: Path,
+        seed: int,
+        device: torch.device,
+        mllt_iterations: tuple[int, ...] = (),
+    ):
+        self.data = data
+        self.lang = lang
+        self.settings = settings
+        self.folder = folder
+        self.seed = seed
+        self.device = device
+        self.mllt_iterations = mllt_iterations
+        self.speech_pdf = np.zeros(0, dtype=bool)
+        self._inputs = np.zeros((0, 0), dtype=np.float32)
+
+    def run(self, start: Callable[[Trainer], GmmHmm]) -> TrainingState:
+        """Train to the end.
+
+        Args:
+            start: makes the first model and the alignment of iteration 0; not called where a
+                checkpoint is found.
+        """
+        state = self._load()
+        if state is None:
+            model = start(self)
+            state = TrainingState(model, 0, 0, model.gmms.num_gaussians, [])
+            self._save(state)
+        else:
+            log.info("going on after iteration %d", state.iteration)
+        self._check_alignable(state)
+        self.speech_pdf = self._speech_pdfs(state.model)
+        self._inputs = self.data.write_input(state.model.features)
+        for iteration in range(state.iteration + 1, self.settings.num_iterations + 1):
+            self._iterate(state, iteration)
+            self._save(state)
+        return state
+
+    def compile_graphs(self, model: GmmHmm) -> None:
+        """Make the training graphs for a model's tree."""
+        self.data.compile_graphs(
+            GraphCompiler(self.lang, model.tree, model.topology, model.transitions)
+        )
+
+    def gather(self, model: GmmHmm, inputs: np.ndarray, alignment: np.ndarray) -> EmStatistics:
+        """Statistics of all aligned frames: ``inputs`` (frames, D), ``alignment`` (frames,)."""
+        statistics = EmStatistics.zeros(model.gmms, self.device)
+        tables = GmmTables(model.gmms, self.device)
+        for frames, pdf_ids in self._aligned_chunks(model, inputs, alignment):
+            accumulate(statistics, tables, frames, pdf_ids)
+        return statistics
+
+    def update(
+        self, model: GmmHmm, inputs: np.ndarray, alignment: np.ndarray, min_occupancy: float
+    ) -> tuple[GmmHmm, EmStatistics, np.ndarray]:
+        """One EM update of transitions and Gaussians.
+
+        Returns:
+            the model, the statistics, and (pdfs,) frames aligned to each pdf.
+        """
+        statistics = self.gather(model, inputs, alignment)
+        transitions = model.transitions
+        num_ids = 2 * transitions.num_transition_states + 1
+        counts = np.zeros(num_ids, dtype=np.int64)
+        for first in range(0, len(alignment), CHUNK_FRAMES):
+            counts += np.bincount(alignment[first : first + CHUNK_FRAMES], minlength=num_ids)
+        counts[0] = 0
+        transitions.update(counts.astype(np.float64))
+        pdf_frames = np.bincount(
+            transitions.pdf_ids, counts[1::2] + counts[2::2], minlength=model.gmms.num_pdfs
+        )
+        gmms = estimate(model.gmms, statistics, min_occupancy)
+        return model.replace(gmms=gmms), statistics, pdf_frames
+
+    def _iterate(self, state: TrainingState, iteration: int) -> None:
+        started = time.monotonic()
+        facts: dict[str, Any] = {"iteration": iteration}
+        if iteration in self.settings.realign_iterations:
+            facts["unaligned"] = self._realign(state, iteration)
+        alignment = self.data.open_alignment(state.alignment_iteration)
+        if iteration in self.mllt_iterations:
+            facts["mllt_gain_per_frame"] = self._change_features(state, alignment)
+        model, statistics, pdf_frames = self.update(
+            state.model, self._inputs, alignment, self.settings.min_occupancy
+        )
+        wanted = self.settings.gaussians_at(iteration, state.first_gaussians)
+        targets = split_targets(pdf_frames, wanted, self.settings.power)
+        generator = np.random.default_rng((self.seed, iteration))
+        state.model = model.replace(gmms=split(model.gmms, targets, generator))
+        state.iteration = iteration
+        facts |= {
+            "log_likelihood_per_frame": round(statistics.log_likelihood_per_frame, 4),
+            "gaussians": state.model.gmms.num_gaussians,
+            "frames": statistics.num_frames,
+            "seconds": round(time.monotonic() - started, 2),
+        }
+        state.history.append(facts)
+        log.info(
+            "iteration %d%s: log-likelihood %.3f a frame, %d Gaussians, %.1f s",
+            iteration,
+            " (aligned anew)" if "unaligned" in facts else "",
+            statistics.log_likelihood_per_frame,
+            facts["gaussians"],
+            facts["seconds"],
+        )
+
+    def _aligned_chunks(self, model: GmmHmm, inputs: np.ndarray, alignment: np.ndarray) -> Any:
+        for first in range(0, len(alignment), CHUNK_FRAMES):
+            transition_ids = np.asarray(alignment[first : first + CHUNK_FRAMES])
+            frames = torch.from_numpy(np.array(inputs[first : first + CHUNK_FRAMES]))
+            aligned = transition_ids > 0
+            if not aligned.all():
+                frames = frames[torch.from_numpy(aligned)]
+            pdf_ids = model.transitions.pdf_ids_of(transition_ids[aligned])
+            yield frames.to(self.device), pdf_ids
+
+    def _realign(self, state: TrainingState, iteration: int) -> int:
+        """Align all utterances; return how many have no path."""
+        model, data = state.model, self.data
+        if not data.num_states.any():
+            self.compile_graphs(model)
+        tables = GmmTables(model.gmms, self.device)
+        scales = AlignmentScales(self.settings.acoustic_scale, self.settings.self_loop_scale)
+        alignment = data.new_alignment(iteration)
+        unaligned = 0
+        for batch in batches_by_size(data.num_frames, data.num_states):
+
+            def scores(place: int, pdf_ids: np.ndarray, batch: np.ndarray = batch) -> torch.Tensor:
+                utterance = batch[place]
+                frames = self._inputs[data.offsets[utterance] : data.offsets[utterance + 1]]
+                return tables.log_likelihoods(
+                    torch.from_numpy(np.array(frames)).to(self.device), pdf_ids
+                )
+
+            graphs = [data.graph(utterance) for utterance in batch]
+            results = align_batch(
+                graphs, data.num_frames[batch], scores, model.transitions, scales, self.device
+            )
+            for utterance, result in zip(batch, results, strict=True):
+                if result is None:
+                    unaligned += 1
+                    continue
+                first = data.offsets[utterance]
+                alignment[first : first + len(result.transition_ids)] = result.transition_ids
+        state.alignment_iteration = iteration
+        return unaligned
+
+    def _change_features(self, state: TrainingState, alignment: np.ndarray) -> float:
+        """Estimate an MLLT on speech, apply it to features and means; return its gain."""
+        model = state.model
+        tables = GmmTables(model.gmms, self.device)
+        statistics = MlltStatistics(model.gmms, self.device)
+        for frames, pdf_ids in self._aligned_chunks(model, self._inputs, alignment):
+            speech = self.speech_pdf[pdf_ids]
+            rows = torch.from_numpy(speech).to(self.device)
+            statistics.accumulate(tables, frames[rows], pdf_ids[speech])
+        matrix, gain = estimate_mllt(statistics.moments(model.gmms), statistics.em.num_frames)
+        log.info("MLLT: objective up by %.3f a frame", gain)
+        features = model.features.compose(matrix)
+        gmms = model.gmms.with_means(model.gmms.means.astype(np.float64) @ matrix.T)
+        state.model = model.replace(features=features, gmms=gmms)
+        self._inputs = self.data.write_input(features)
+        return round(gain, 4)
+
+    def _speech_pdfs(self, model: GmmHmm) -> np.ndarray:
+        """(pdfs,) bool: not a silence phone's."""
+        speech = np.ones(model.tree.num_pdfs, dtype=bool)
+        silent = np.isin(model.transitions.phones, self.lang.silence_phones)
+        speech[model.transitions.pdf_ids[silent]] = False
+        return speech
+
+    def unaligned(self, state: TrainingState) -> list[tuple[str, str]]:
+        """Utterances without frames in the last alignment, with the reason."""
+        alignment = self.data.open_alignment(state.alignment_iteration)
+        left_out = np.flatnonzero(alignment[self.data.offsets[:-1]] == 0)
+        return [
+            (self.data.cut_ids[utterance], f"too short: {self.data.num_frames[utterance]} frames")
+            for utterance in left_out
+        ]
+
+    def _check_alignable(self, state: TrainingState) -> None:
+        aligned = self.data.open_alignment(state.alignment_iteration)
+        if not np.any(aligned[:: max(1, len(aligned) // CHUNK_FRAMES)]):
+            raise InputError(
+                "no utterance could be aligned; check transcripts, lexicon and durations"
+            )
+
+    def _save(self, state: TrainingState) -> None:
+        target = self.folder / f"checkpoint-{state.iteration:03d}"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        state.model.save(target)
+        facts = {
+            "iteration": state.iteration,
+            "alignment_iteration": state.alignment_iteration,
+            "first_gaussians": state.first_gaussians,
+            "history": state.history,
+        }
+        aside = target / f"{STATE_NAME}.tmp"
+        aside.write_text(json.dumps(facts))
+        aside.rename(target / STATE_NAME)
+        for older in self._checkpoints()[:-1]:
+            shutil.rmtree(older)
+        for path in self.data.folder.glob("alignment-*.i32"):
+            if path != self.data.alignment_path(state.alignment_iteration):
+                path.unlink()
+
+    def _load(self) -> TrainingState | None:
+        checkpoints = self._checkpoints()
+        if not checkpoints:
+            return None
+        facts = json.loads((checkpoints[-1] / STATE_NAME).read_text())
+        return TrainingState(model=GmmHmm.load(checkpoints[-1]), **facts)
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(path.parent for path in self.folder.glob(f"checkpoint-*/{STATE_NAME}"))

@@ -1,0 +1,203 @@
+"""Sequence training of a network: sMBR or MMI over denominator lattices, after cross-entropy."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lhotse import CutSet
+
+from am.errors import InputError
+from am.features.feature_data import CUTS_NAME, open_feature_data
+from am.nnet.data import (
+    BatchingSettings,
+    LabelledCuts,
+    check_feature_kind,
+    check_labels_fit,
+    open_labels,
+)
+from am.nnet.device import pick_device
+from am.nnet.network import LoadedNetwork, load_network, save_network
+from am.nnet.schedule import LABELED, labeled_plan
+from am.nnet.trainer import TrainerSettings
+from am.outputs import sha256_of_file
+from am.sequence.denominator import DenominatorStore
+from am.sequence.objectives import Criterion
+from am.sequence.trainer import SequenceLoss, SequenceTrainer
+
+log = logging.getLogger(__name__)
+
+FRAME_SHIFT_TOLERANCE = 1e-6
+WITH_LATTICES_NAME = "cuts_with_lattices.jsonl.gz"
+WITHOUT_LATTICES_NAME = "labeled_without_lattices.txt"
+
+
+def _trainer_defaults() -> TrainerSettings:
+    return TrainerSettings(
+        learning_rate=5e-5, final_learning_rate_ratio=0.3, warm_up_updates=10, gradient_clip=1.0
+    )
+
+
+@dataclass(frozen=True)
+class SequenceSettings:
+    """Sequence training (``conf/smbr.yaml``); the acoustic scale is that of the lattices.
+
+    Attributes:
+        criterion: ``smbr`` or ``mmi``.
+        cross_entropy_weight: share of cross-entropy in the loss, 0 … 1.
+        epochs: passes over the labelled data.
+        keep: weights of the ``last`` pass, or the ``best``: lowest dev cross-entropy, which
+            sequence training does not lower.
+        trainer: how it is trained.
+        batching: how its batches are made.
+    """
+
+    criterion: Criterion = "smbr"
+    cross_entropy_weight: float = 0.1
+    epochs: int = 3
+    keep: Literal["last", "best"] = "last"
+    trainer: TrainerSettings = field(default_factory=_trainer_defaults)
+    batching: BatchingSettings = field(default_factory=BatchingSettings)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.cross_entropy_weight <= 1.0:
+            raise ValueError(f"cross_entropy_weight must be 0 … 1, not {self.cross_entropy_weight}")
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, not {self.epochs}")
+
+
+def train_sequence(
+    labeled: Path,
+    dev: Path,
+    senones: Path,
+    labels: Path,
+    model: Path,
+    denominators: Path,
+    output: Path,
+    settings: SequenceSettings,
+    device: str = "auto",
+) -> None:
+    """Go on training a network with a sequence criterion.
+
+    Labelled cuts without a lattice are counted in the log, listed in
+    ``labeled_without_lattices.txt`` and left out.
+
+    Args:
+        labeled, dev: feature data folders, LFBE.
+        senones: the senone folder, whose tree the labels were made with.
+        labels: holds the stores ``labeled`` and ``dev`` of pdf-ids; ``labeled`` is the numerator
+            alignment.
+        model: the network folder to start from.
+        denominators: the labelled cuts' lattices (:mod:`am.sequence.denominator`).
+        output: the network folder to write; an unfinished training in it goes on.
+        settings: criterion and training.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        InputError: inputs that do not fit together.
+    """
+    started = time.monotonic()
+    place = pick_device(device)
+    network = load_network(model, place)
+    store = DenominatorStore(denominators)
+    _check_fits(network, model, store, senones / "tree.json", [labeled, dev])
+    sources = {}
+    for name, data in ((LABELED, labeled), ("dev", dev)):
+        stored = open_labels(labels / name, "pdf-ids", network.num_pdfs, network.frame_shift)
+        check_labels_fit(data, stored, output / f"{name}_without_labels.txt")
+        manifest = data / CUTS_NAME
+        if name == LABELED:
+            manifest = _cuts_with_lattices(data, store, output)
+        sources[name] = LabelledCuts(name, manifest, stored, settings.batching)
+    loss = SequenceLoss(
+        store, network.log_priors.to(place), settings.criterion, settings.cross_entropy_weight
+    )
+    trainer = SequenceTrainer(
+        loss,
+        settings.keep,
+        network.model,
+        network.front_end,
+        labeled_plan(settings.epochs),
+        sources,
+        sources["dev"],
+        settings.trainer,
+        output,
+        place,
+    )
+    if trainer.state.num_updates == 0:
+        dev_loss, accuracy = trainer.evaluate()
+        log.info("before: dev loss %.4f, dev frame accuracy %.2f %%", dev_loss, 100 * accuracy)
+    trainer.run()
+    save_network(output, trainer.model, network.front_end, network.log_priors, network.tree_sha256)
+    _write_summary(output, trainer, time.monotonic() - started)
+
+
+def _check_fits(
+    network: LoadedNetwork, model: Path, store: DenominatorStore, tree: Path, data: list[Path]
+) -> None:
+    """Raise InputError unless network, lattices, senones and features fit together."""
+    if not tree.is_file():
+        raise InputError(f"{tree}: no such file; give the folder of steps/cluster_senones.py")
+    if sha256_of_file(tree) != network.tree_sha256:
+        raise InputError(f"{tree}: not the tree of {model}; give the senones it was trained on")
+    if (store.num_pdfs, store.tree_sha256) != (network.num_pdfs, network.tree_sha256):
+        raise InputError(
+            f"{store.folder}: lattices of {store.num_pdfs} senones of another tree than that of "
+            f"{model}; make them with this network"
+        )
+    if abs(store.frame_shift - network.frame_shift) > FRAME_SHIFT_TOLERANCE:
+        raise InputError(
+            f"{store.folder}: a frame every {store.frame_shift} s, but {model} has one every "
+            f"{network.frame_shift} s; make the lattices with this network"
+        )
+    dimension = check_feature_kind(data)
+    if dimension != network.front_end.input_dim:
+        raise InputError(
+            f"{data[0]}: features of {dimension} values, {model} takes "
+            f"{network.front_end.input_dim}; give the features it was trained on"
+        )
+
+
+def _cuts_with_lattices(data: Path, store: DenominatorStore, output: Path) -> Path:
+    """The manifest of the cuts that have a lattice; the others are listed beside it."""
+    manifest, missing, total = output / WITH_LATTICES_NAME, 0, 0
+    with (
+        CutSet.open_writer(manifest, overwrite=True) as kept,
+        (output / WITHOUT_LATTICES_NAME).open("w", encoding="utf-8") as listed,
+    ):
+        for cut in open_feature_data(data):
+            total += 1
+            if cut.id in store:
+                kept.write(cut)
+            else:
+                missing += 1
+                listed.write(f"{cut.id}\n")
+    if missing == total:
+        raise InputError(
+            f"{store.folder}: has lattices for none of the {total} cuts of {data / CUTS_NAME}; "
+            "make the lattices of this data"
+        )
+    if missing:
+        log.warning("%d of %d cuts have no lattice: %s", missing, total, WITHOUT_LATTICES_NAME)
+    return manifest
+
+
+def _write_summary(output: Path, trainer: SequenceTrainer, seconds: float) -> None:
+    dev_loss, accuracy = trainer.evaluate()
+    state = trainer.state
+    summary = {
+        "parameters": trainer.model.num_parameters(),
+        "senones": trainer.model.num_pdfs,
+        "frames": state.frames_done,
+        "updates": state.num_updates,
+        "skipped_batches": state.skipped_batches,
+        "dev_loss": dev_loss,
+        "dev_frame_accuracy": accuracy,
+        "seconds": round(seconds, 1),
+    }
+    (output / "summary.json").write_text(json.dumps(summary, indent=1))
+    log.info("after: dev loss %.4f, dev frame accuracy %.2f %%", dev_loss, 100 * accuracy)

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Search the acoustic scale and word insertion penalty on dev data."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from am.decoding.search_scales import search_scales
+from am.decoding.settings import DecodingSettings
+from am.nnet.device import pick_device
+from commandline import Tool
+
+tool = Tool(
+    summary="Find the acoustic scale and word insertion penalty with the lowest word error rate.",
+    reads=[
+        "GRAPH: HCLG of the model's senones (utils/mkgraph.py)",
+        "DATA: transcribed cuts with the features that the model was trained on",
+        "MODEL: a GMM or a network",
+    ],
+    writes=[
+        "OUTPUT/best_scale.json: the scales, and their word error rate",
+        "OUTPUT/grid.tsv, grid.json: the word error rates of all scales that were tried",
+        "OUTPUT/settings.json: the settings",
+    ],
+    example="steps/search_scales.py exp/graph_senones data/dev/lfbe exp/student_ce "
+    "exp/student_ce/decode_dev",
+)
+tool.add_config(default="conf/decode.yaml")
+tool.add_jobs()
+tool.add_device()
+for name in ("graph", "data", "model", "output"):
+    tool.add_argument(name, type=Path)
+
+
+def main(options: argparse.Namespace) -> None:
+    settings = tool.settings(DecodingSettings, options)
+    device = pick_device(options.device)
+    tool.build(
+        options.output,
+        [options.graph, options.data, options.model],
+        dataclasses.asdict(settings),
+        lambda folder: search_scales(
+            options.graph,
+            options.data,
+            options.model,
+            folder,
+            settings,
+            jobs=options.jobs,
+            device=device,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    tool.run(main)
