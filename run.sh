@@ -15,6 +15,7 @@
 #   --seed N                    seed of the corpus and of every random choice
 #   --top-k N                   teacher logits stored a frame
 #   --lm-order N                order of the n-gram language model
+#   --lm-cutoffs 0,0,1          n-grams seen at most so often are left out, an order each
 #   --data DIR, --exp DIR       where data and models go
 #   --conf DIR                  settings that differ from those of conf/ (default: the size's own)
 set -euo pipefail
@@ -29,6 +30,7 @@ jobs=
 seed=1
 top_k=20
 lm_order=3
+lm_cutoffs=0,0,1
 data=
 exp=
 conf=

@@ -13,6 +13,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["am", "am.*"]),
+    package_data={"am.corpus": ["*.yaml"]},
     py_modules=["commandline"],
     install_requires=[
         "torch>=2.1",
@@ -25,6 +26,7 @@ setup(
         "kaldi-native-fbank>=1.20,<2",
         "kaldialign>=0.9",
         "espeakng-loader>=0.2",
+        "pyroomacoustics>=0.7",
         "soundfile>=0.12",
         "safetensors>=0.4",
         "PyYAML>=6",

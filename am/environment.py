@@ -7,6 +7,7 @@ import kaldialign
 import kaldifst
 import lhotse
 import matplotlib
+import pyroomacoustics
 import safetensors
 import soundfile
 import tensorboard
@@ -21,6 +22,7 @@ __all__ = [
     "kaldifst",
     "lhotse",
     "matplotlib",
+    "pyroomacoustics",
     "safetensors",
     "soundfile",
     "tensorboard",

@@ -10,7 +10,7 @@ from am.nnet.device import pick_device
 from commandline import Tool
 
 tool = Tool(
-    summary="Grow a tree on an older model's alignment and train triphones on MFCC with deltas.",
+    summary="Grow a tree on an older alignment and train triphones on MFCC with deltas.",
     reads=[
         "DATA: MFCC and transcripts (steps/make_features.py --kind mfcc)",
         "LANG: lang folder (utils/prepare_lang.py)",

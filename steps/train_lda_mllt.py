@@ -10,7 +10,7 @@ from am.nnet.device import pick_device
 from commandline import Tool
 
 tool = Tool(
-    summary="Estimate LDA on an older model's alignment, grow a tree and train triphones with MLLT.",
+    summary="Grow a tree on LDA of spliced MFCC and train triphones with MLLT.",
     reads=[
         "DATA: MFCC and transcripts (steps/make_features.py --kind mfcc)",
         "LANG: lang folder (utils/prepare_lang.py)",

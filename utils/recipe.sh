@@ -4,7 +4,7 @@
 #   data, exp, conf        folders: data, models and results, settings that differ from the default
 #   lexicon, lm_text       files: lexicon in Kaldi's form; text of the language model, a sentence a line
 #   arpa                   a ready language model in ARPA form, or empty to train one on lm_text
-#   lm_order               order of the trained language model
+#   lm_order, lm_cutoffs   order of the trained language model; counts left out, an order each
 #   test_sets              names of the test sets under $data, separated by spaces
 #   top_k                  stored logits a frame
 #   jobs, device, seed, stage, stop_stage, redo
@@ -63,7 +63,8 @@ run_recipe_stages() {
     utils/prepare_lang.py --config "$(settings lang.yaml)" "$lexicon" "$data/lang"
     if [ -z "$arpa" ]; then
       arpa=$data/local/lm.arpa
-      utils/train_ngram.py --order "$lm_order" --vocabulary "$data/lang/words.txt" "$lm_text" "$arpa"
+      utils/train_ngram.py --order "$lm_order" ${lm_cutoffs:+--cutoffs "$lm_cutoffs"} \
+        --vocabulary "$data/lang/words.txt" "$lm_text" "$arpa"
     fi
     utils/format_lm.py "$data/lang" "$arpa" "$data/lang_test"
   fi

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from am.alignment.alignment_folder import FIELD, KIND
 from am.alignment.failures import FAILED_NAME, write_failures
 from am.alignment.training_graph import GraphCompiler, TrainingGraph
 from am.alignment.transcripts import Transcripts
-from am.alignment.viterbi import AlignmentScales, align_batch, batches_by_size
+from am.alignment.viterbi import Alignment, AlignmentScales, align_batch, batches_by_size
+from am.alignment.worker_threads import map_in_threads
 from am.errors import InputError
 from am.features.feature_data import describe_features, open_feature_data
 from am.features.gmm_features import SpeakerNormalisation
@@ -25,8 +27,6 @@ from am.storage import write_shard, write_store_description
 
 log = logging.getLogger(__name__)
 
-KIND = "transition-ids"
-FIELD = "transition_ids"
 # Frames whose model input is held at once; they are also one shard of the output.
 SHARD_FRAMES = 1 << 19
 
@@ -98,7 +98,9 @@ def align_data(
     copy_hmm(model_folder, output)
     write_failures(output / FAILED_NAME, aligner.failures)
     aligner.transcripts.log_unknown_words()
-    log.info("aligned %d cuts, %d frames, scaled score %.3f a frame", aligned, frames, score / frames)
+    log.info(
+        "aligned %d cuts, %d frames, scaled score %.3f a frame", aligned, frames, score / frames
+    )
 
 
 class _Aligner:
@@ -145,24 +147,27 @@ class _Aligner:
         """Cut id, transition-ids and scaled score of each utterance."""
         num_frames = np.array([utterance.num_frames for utterance in part])
         num_states = np.array([utterance.graph.num_states for utterance in part])
-        for batch in batches_by_size(num_frames, num_states):
-            members = [part[index] for index in batch]
-
-            def scores(
-                place: int, pdf_ids: np.ndarray, members: list[_Utterance] = members
-            ) -> torch.Tensor:
-                return self._gmm.log_likelihoods_of(members[place].model_input, pdf_ids)
-
-            results = align_batch(
-                [member.graph for member in members],
-                num_frames[batch],
-                scores,
-                self._gmm.model.transitions,
-                self._scales,
-                self._gmm.device,
-            )
+        batches = (
+            [part[index] for index in batch] for batch in batches_by_size(num_frames, num_states)
+        )
+        for members, results in map_in_threads(self._align_batch, batches, self._gmm.device):
             for member, result in zip(members, results, strict=True):
                 if result is None:
                     self.failures.append((member.cut_id, "no path through the training graph"))
                 else:
                     yield member.cut_id, result.transition_ids, result.score
+
+    def _align_batch(
+        self, members: list[_Utterance]
+    ) -> tuple[list[_Utterance], list[Alignment | None]]:
+        results = align_batch(
+            [member.graph for member in members],
+            np.array([member.num_frames for member in members]),
+            lambda place, pdf_ids: self._gmm.log_likelihoods_of(
+                members[place].model_input, pdf_ids
+            ),
+            self._gmm.model.transitions,
+            self._scales,
+            self._gmm.device,
+        )
+        return members, list(results)

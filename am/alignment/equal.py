@@ -35,10 +35,10 @@ def _random_path(graph: TrainingGraph, generator: np.random.Generator) -> list[i
         strict=True,
     ):
         by_source.setdefault(source, []).append((target, weight))
-    for state, weight in zip(
+    for final, weight in zip(
         graph.final_states.tolist(), graph.final_weights.tolist(), strict=True
     ):
-        by_source.setdefault(state, []).append((None, weight))
+        by_source.setdefault(final, []).append((None, weight))
     advance = graph.advance.tolist()
     starts = list(zip(graph.start_states.tolist(), graph.start_weights.tolist(), strict=True))
     state: int | None = _choose(starts, generator)

@@ -1,4 +1,4 @@
-"""A transcript as a graph of phones: pronunciations side by side, optional silence between words."""
+"""A transcript as a graph of phones: pronunciations in parallel, optional silence between words."""
 
 from __future__ import annotations
 

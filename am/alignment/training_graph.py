@@ -164,8 +164,10 @@ class _Occurrence:
             by_left = tuple(states_of_triphone[left, phone, right] for left in ordered_lefts)
             if by_left not in classes:
                 classes[by_left] = len(classes)
-                copies = {states: len(occurrence.copies) + i
-                          for i, states in enumerate(dict.fromkeys(by_left))}
+                copies = {
+                    states: len(occurrence.copies) + i
+                    for i, states in enumerate(dict.fromkeys(by_left))
+                }
                 occurrence.copies += copies
                 occurrence.copy_of_left.append(
                     {left: copies[s] for left, s in zip(ordered_lefts, by_left, strict=True)}
@@ -190,9 +192,7 @@ class _Occurrence:
         return {self.first_states[copy] + len(self.copies[copy]) - 1 for copy in copies}
 
 
-def _lay_out(
-    graph: PhoneGraph, occurrences: list[_Occurrence], min_frames: int
-) -> TrainingGraph:
+def _lay_out(graph: PhoneGraph, occurrences: list[_Occurrence], min_frames: int) -> TrainingGraph:
     copies = [copy for occurrence in occurrences for copy in occurrence.copies]
     transition_states = np.array([state for copy in copies for state in copy], dtype=np.int32)
     advance = np.zeros(len(transition_states), dtype=np.float32)
@@ -216,14 +216,14 @@ def _lay_out(
                     jumps.append((entry, exit_state, weight))
     jumps.sort()
     return TrainingGraph(
-        transition_states,
-        advance,
-        *_columns(jumps, (np.int32, np.int32, np.float32)),
-        *_columns(starts, (np.int32, np.float32)),
-        *_columns(finals, (np.int32, np.float32)),
-        min_frames,
+        transition_states=transition_states,
+        advance=advance,
+        jump_targets=np.array([target for target, _, _ in jumps], dtype=np.int32),
+        jump_sources=np.array([source for _, source, _ in jumps], dtype=np.int32),
+        jump_weights=np.array([weight for _, _, weight in jumps], dtype=np.float32),
+        start_states=np.array([state for state, _ in starts], dtype=np.int32),
+        start_weights=np.array([weight for _, weight in starts], dtype=np.float32),
+        final_states=np.array([state for state, _ in finals], dtype=np.int32),
+        final_weights=np.array([weight for _, weight in finals], dtype=np.float32),
+        min_frames=min_frames,
     )
-
-
-def _columns(rows: Sequence[tuple[float, ...]], types: Sequence[type]) -> list[np.ndarray]:
-    return [np.array([row[i] for row in rows], dtype=dtype) for i, dtype in enumerate(types)]

@@ -93,9 +93,7 @@ class GraphBatch:
         targets = np.concatenate([graph.jump_targets + offset for graph, offset in pairs])
         sources = np.concatenate([graph.jump_sources + offset for graph, offset in pairs])
         weights = np.concatenate([graph.jump_weights for graph in graphs])
-        self.jump_targets, row, counts = np.unique(
-            targets, return_inverse=True, return_counts=True
-        )
+        self.jump_targets, row, counts = np.unique(targets, return_inverse=True, return_counts=True)
         width = int(counts.max(initial=1))
         slot = np.arange(len(targets)) - np.repeat(np.cumsum(counts) - counts, counts)
         self.jump_sources = np.zeros((width, len(counts)), dtype=np.int64)
@@ -156,7 +154,9 @@ class GraphBatch:
             torch.maximum(current, entering[:states], out=current)
             before = current[targets]
             better = jumping > before
-            pointers[targets] = torch.where(better, (which + _FIRST_JUMP).to(kind), pointers[targets])
+            pointers[targets] = torch.where(
+                better, (which + _FIRST_JUMP).to(kind), pointers[targets]
+            )
             current[targets] = torch.maximum(before, jumping)
             current += emissions[time, :states]
         return scores.cpu().numpy(), back_pointers.cpu().numpy()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyroomacoustics
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve, resample_poly
 
 SAMPLING_RATE = 16000
@@ -96,12 +97,13 @@ def random_room(
 def coloured_noise(generator: np.random.Generator, length: int) -> np.ndarray:
     """White, pink or brown noise: power over frequency falls with exponent 0, 1 or 2."""
     exponent = COLOUR_EXPONENTS[str(generator.choice(list(COLOUR_EXPONENTS)))]
-    frequencies = np.fft.rfftfreq(length, 1.0 / SAMPLING_RATE)
+    padded = next_fast_len(length, real=True)
+    frequencies = np.fft.rfftfreq(padded, 1.0 / SAMPLING_RATE)
     # Below 20 Hz brown noise would be all of the power and none of the sound.
     shape = np.maximum(frequencies, 20.0) ** (-exponent / 2)
     shape[0] = 0.0
-    white = np.fft.rfft(generator.standard_normal(length, dtype=np.float32))
-    return np.fft.irfft(white * shape, length).astype(np.float32)
+    white = rfft(generator.standard_normal(padded, dtype=np.float32))
+    return irfft(white * shape.astype(np.float32), padded)[:length]
 
 
 def hum(generator: np.random.Generator, length: int) -> np.ndarray:
@@ -110,9 +112,10 @@ def hum(generator: np.random.Generator, length: int) -> np.ndarray:
     harmonics = np.arange(1, 16)
     amplitudes = generator.uniform(0.2, 1.0, len(harmonics)) / harmonics
     phases = generator.uniform(0, 2 * np.pi, len(harmonics))
-    time = np.arange(length)[:, None] / SAMPLING_RATE
+    # A tenth of a second is a whole number of periods at either frequency.
+    time = np.arange(SAMPLING_RATE // 10)[:, None] / SAMPLING_RATE
     tones = np.sin(2 * np.pi * mains * harmonics * time + phases) @ amplitudes
-    return (tones + 0.05 * generator.standard_normal(length)).astype(np.float32)
+    return (np.resize(tones, length) + 0.05 * generator.standard_normal(length)).astype(np.float32)
 
 
 def beeps(generator: np.random.Generator, length: int) -> np.ndarray:

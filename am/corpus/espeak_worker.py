@@ -24,6 +24,7 @@ import ctypes
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 AUDIO_OUTPUT_SYNCHRONOUS = 2
@@ -86,7 +87,7 @@ class Espeak:
     def _set_voice(self, voice: str) -> None:
         variant = voice.partition("+")[2]
         # espeak-ng itself takes an unknown variant for none at all.
-        if not os.path.exists(os.path.join(self._data, "voices", "!v", variant)):
+        if not Path(self._data, "voices", "!v", variant).exists():
             raise RuntimeError(f"no voice variant is named '{variant}'")
         if self._library.espeak_SetVoiceByName(voice.encode()):
             raise RuntimeError(f"no voice is named '{voice}'")

@@ -61,9 +61,7 @@ class GmmFeatures:
 
     def save(self, folder: Path) -> None:
         """Write ``features.json`` and ``transform.safetensors``."""
-        save_file(
-            {"transform": np.ascontiguousarray(self.transform)}, str(folder / TRANSFORM_NAME)
-        )
+        save_file({"transform": np.ascontiguousarray(self.transform)}, str(folder / TRANSFORM_NAME))
         description = {
             "kind": self.kind,
             "mfcc_dim": self.mfcc_dim,
@@ -159,7 +157,9 @@ class SpeakerNormalisation:
     def add(self, speaker: str, mfcc: np.ndarray) -> None:
         """Count the frames (T, C) of ``speaker``."""
         frames = mfcc.astype(np.float64)
-        totals = np.stack([np.full(frames.shape[1], len(frames)), frames.sum(0), (frames**2).sum(0)])
+        totals = np.stack(
+            [np.full(frames.shape[1], len(frames)), frames.sum(0), (frames**2).sum(0)]
+        )
         if speaker in self._totals:
             self._totals[speaker] += totals
         else:
@@ -200,5 +200,3 @@ def check_mfcc_dim(features: GmmFeatures, mfcc: np.ndarray, cut_id: str) -> None
             f"{cut_id}: MFCC of {mfcc.shape[1]} coefficients, the model was trained on "
             f"{features.mfcc_dim}; compute features with the same configuration"
         )
-
-

@@ -22,9 +22,7 @@ class LdaStatistics:
     def accumulate(self, frames: np.ndarray, classes: np.ndarray) -> None:
         """Add frames (n, d) of ``classes`` (n,)."""
         order = np.argsort(classes, kind="stable")
-        present, starts, counts = np.unique(
-            classes[order], return_index=True, return_counts=True
-        )
+        present, starts, counts = np.unique(classes[order], return_index=True, return_counts=True)
         self.counts[present] += counts
         if len(present):
             self.sums[present] += np.add.reduceat(frames[order], starts, axis=0, dtype=np.float64)

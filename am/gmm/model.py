@@ -71,9 +71,7 @@ class DiagonalGmms:
 
     def with_means(self, means: np.ndarray) -> DiagonalGmms:
         """The same with other means (G, D), e.g. after a change of the features."""
-        return DiagonalGmms(
-            self.offsets, self.weights, means.astype(np.float32), self.variances
-        )
+        return DiagonalGmms(self.offsets, self.weights, means.astype(np.float32), self.variances)
 
     def save(self, folder: Path) -> None:
         """Write ``gmm.safetensors``."""

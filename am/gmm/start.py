@@ -6,17 +6,18 @@ import logging
 
 import numpy as np
 
+from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.convert import AlignmentConverter
 from am.alignment.equal import equal_alignment
 from am.features.gmm_features import GmmFeatures
 from am.gmm.model import DiagonalGmms
 from am.gmm.model_folder import GmmHmm
+from am.gmm.passes import update
 from am.gmm.trainer import Trainer
 from am.gmm.training_data import CHUNK_FRAMES
 from am.gmm.update import MIN_VARIANCE
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
-from am.storage import RaggedStore
 from am.tree.context_tree import ContextTree, monophone_tree
 from am.tree.grow import TreeSettings, grow_tree
 from am.tree.statistics import TriphoneStatistics
@@ -36,12 +37,14 @@ def flat_start(trainer: Trainer, features: GmmFeatures) -> GmmHmm:
     trainer.compile_graphs(model)
     data = trainer.data
 
-    def align(utterance: int) -> np.ndarray | None:
+    alignment = data.new_alignment(0)
+    for utterance in range(len(data.cut_ids)):
         generator = np.random.default_rng((trainer.seed, utterance))
-        return equal_alignment(data.graph(utterance), int(data.num_frames[utterance]), generator)
-
-    alignment = data.write_alignment(0, align)
-    model, statistics, _ = trainer.update(model, inputs, alignment, FIRST_MIN_OCCUPANCY)
+        num_frames = int(data.num_frames[utterance])
+        transition_ids = equal_alignment(data.graph(utterance), num_frames, generator)
+        if transition_ids is not None:
+            alignment[data.frames_of(utterance)] = transition_ids
+    model, statistics, _ = update(model, inputs, alignment, FIRST_MIN_OCCUPANCY, trainer.device)
     log.info(
         "flat start: %d pdfs, log-likelihood %.3f a frame",
         tree.num_pdfs,
@@ -53,26 +56,24 @@ def flat_start(trainer: Trainer, features: GmmFeatures) -> GmmHmm:
 def start_from_alignments(
     trainer: Trainer,
     features: GmmFeatures,
-    alignments: RaggedStore,
-    old: TransitionModel,
+    old: AlignmentFolder,
     tree_settings: TreeSettings,
 ) -> GmmHmm:
     """Grow a tree on ``features`` and give each leaf the Gaussian of its frames.
 
     Args:
-        trainer: its data were prepared with ``alignments``.
+        trainer: its data were prepared with ``old``.
         features: of the new model.
-        alignments: transition-ids of the old model by cut id.
-        old: the model that made them.
+        old: alignments of the same cuts.
         tree_settings: when the tree is large enough.
     """
     lang, data = trainer.lang, trainer.data
     inputs = data.write_input(features)
     statistics = TriphoneStatistics(features.dim)
     for utterance, cut_id in enumerate(data.cut_ids):
-        frames = inputs[data.offsets[utterance] : data.offsets[utterance + 1]]
-        transition_ids = alignments[cut_id]["transition_ids"]
-        statistics.accumulate(frames, transition_ids, old, lang.topology)
+        frames = inputs[data.frames_of(utterance)]
+        transition_ids = old.transition_ids(cut_id, len(frames))
+        statistics.accumulate(frames, transition_ids, old.transitions, old.topology)
     tree, report = grow_tree(
         statistics,
         lang.topology,
@@ -83,11 +84,11 @@ def start_from_alignments(
     )
     log.info("tree: %s", report.summary())
     model = _untrained(tree, lang.topology, features, inputs)
-    convert = AlignmentConverter(old, lang.topology, tree, model.transitions)
-    alignment = data.write_alignment(
-        0, lambda utterance: convert(alignments[data.cut_ids[utterance]]["transition_ids"])
-    )
-    model, _, _ = trainer.update(model, inputs, alignment, FIRST_MIN_OCCUPANCY)
+    convert = AlignmentConverter(old.transitions, old.topology, tree, model.transitions)
+    alignment = data.new_alignment(0)
+    for utterance, cut_id in enumerate(data.cut_ids):
+        alignment[data.frames_of(utterance)] = convert(old.transition_ids(cut_id))
+    model, _, _ = update(model, inputs, alignment, FIRST_MIN_OCCUPANCY, trainer.device)
     return model
 
 

@@ -43,6 +43,13 @@ class EmStatistics:
             torch.zeros(gmms.num_gaussians, 2 * gmms.dim, dtype=torch.float64, device=device),
         )
 
+    def merge(self, other: EmStatistics) -> None:
+        """Add the statistics of other frames, of the same Gaussians."""
+        self.occupancies += other.occupancies
+        self.sums += other.sums
+        self.num_frames += other.num_frames
+        self.log_likelihood += other.log_likelihood
+
     @property
     def log_likelihood_per_frame(self) -> float:
         """Mean log-likelihood of a frame given its aligned pdf, natural log."""
@@ -113,6 +120,11 @@ class MlltStatistics:
                 part = rows[first : first + step]
                 outer = (part[:, :, None] * part[:, None, :]).reshape(-1, dim**2)
                 self.raw += (weights[first : first + step].T @ outer).double()
+
+    def merge(self, other: MlltStatistics) -> None:
+        """Add the statistics of other frames, of the same Gaussians."""
+        self.raw += other.raw
+        self.em.merge(other.em)
 
     def moments(self, gmms: DiagonalGmms) -> np.ndarray:
         """(D, D, D) float64; ``gmms`` are those of the accumulation."""

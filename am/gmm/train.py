@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.failures import FAILED_NAME, write_failures
 from am.alignment.transcripts import Transcripts
 from am.errors import InputError
@@ -21,16 +22,25 @@ from am.gmm.model_folder import GmmHmm, check_phones, write_summary
 from am.gmm.start import flat_start, start_from_alignments
 from am.gmm.trainer import EmSettings, Trainer, TrainingState
 from am.gmm.training_data import TrainingData, prepare_training_data
-from am.hmm.topology import Topology
-from am.hmm.transitions import TransitionModel
 from am.lang.lang import Lang
-from am.storage import RaggedStore
 from am.tree.grow import TreeSettings
 
 log = logging.getLogger(__name__)
 
 LOG_NAME = "log.jsonl"
-MONO_REALIGN_ITERATIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
+# The iterations of Kaldi's steps/train_mono.sh and train_deltas.sh.
+MONO_EM = EmSettings(
+    num_iterations=39,
+    realign_iterations=(*range(1, 11), *range(12, 21, 2), *range(23, 39, 3)),
+    num_gaussians=1000,
+    num_growing_iterations=30,
+)
+TRIPHONE_EM = EmSettings(
+    num_iterations=34,
+    realign_iterations=(10, 20, 30),
+    num_gaussians=10000,
+    num_growing_iterations=25,
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class MonoSettings:
         normalise_variance: of a speaker's MFCC, besides the mean.
     """
 
-    em: EmSettings = EmSettings(39, MONO_REALIGN_ITERATIONS, 1000, 30)
+    em: EmSettings = MONO_EM
     normalise_variance: bool = False
 
 
@@ -56,7 +66,7 @@ class DeltasSettings:
     """
 
     tree: TreeSettings = field(default_factory=TreeSettings)
-    em: EmSettings = EmSettings(34, (10, 20, 30), 10000, 25)
+    em: EmSettings = TRIPHONE_EM
     normalise_variance: bool = False
 
 
@@ -75,12 +85,16 @@ class LdaMlltSettings:
     dim: int = 40
     mllt_iterations: tuple[int, ...] = (2, 4, 6, 12)
     tree: TreeSettings = field(default_factory=TreeSettings)
-    em: EmSettings = EmSettings(34, (10, 20, 30), 10000, 25)
+    em: EmSettings = TRIPHONE_EM
     normalise_variance: bool = False
 
 
 def train_mono(
-    data_folder: Path, lang_folder: Path, output: Path, settings: MonoSettings, seed: int,
+    data_folder: Path,
+    lang_folder: Path,
+    output: Path,
+    settings: MonoSettings,
+    seed: int,
     device: torch.device,
 ) -> None:
     """Train monophones on deltas from a flat start; a killed training goes on."""
@@ -93,37 +107,43 @@ def train_mono(
 
 
 def train_deltas(
-    data_folder: Path, lang_folder: Path, alignment_folder: Path, output: Path,
-    settings: DeltasSettings, seed: int, device: torch.device,
+    data_folder: Path,
+    lang_folder: Path,
+    alignment_folder: Path,
+    output: Path,
+    settings: DeltasSettings,
+    seed: int,
+    device: torch.device,
 ) -> None:
     """Train triphones on deltas from another model's alignments; a killed training goes on."""
     lang = Lang.load(lang_folder)
-    old = _OldAlignment.open(alignment_folder, lang)
-    data = _prepare(data_folder, lang, output, settings.normalise_variance, old.store)
+    old = _open_alignments(alignment_folder, lang)
+    data = _prepare(data_folder, lang, output, settings.normalise_variance, old)
     features = delta_features(data.mfcc.shape[1], settings.normalise_variance)
     trainer = Trainer(data, lang, settings.em, output / "training", seed, device)
     state = trainer.run(
-        lambda trainer: start_from_alignments(
-            trainer, features, old.store, old.transitions, settings.tree
-        )
+        lambda trainer: start_from_alignments(trainer, features, old, settings.tree)
     )
     _finish(trainer, state, output)
 
 
 def train_lda_mllt(
-    data_folder: Path, lang_folder: Path, alignment_folder: Path, output: Path,
-    settings: LdaMlltSettings, seed: int, device: torch.device,
+    data_folder: Path,
+    lang_folder: Path,
+    alignment_folder: Path,
+    output: Path,
+    settings: LdaMlltSettings,
+    seed: int,
+    device: torch.device,
 ) -> None:
     """Train triphones on LDA and MLLT of spliced frames; a killed training goes on."""
     lang = Lang.load(lang_folder)
-    old = _OldAlignment.open(alignment_folder, lang)
-    data = _prepare(data_folder, lang, output, settings.normalise_variance, old.store)
+    old = _open_alignments(alignment_folder, lang)
+    data = _prepare(data_folder, lang, output, settings.normalise_variance, old)
 
     def start(trainer: Trainer) -> GmmHmm:
         features = _lda_features(data, lang, old, settings)
-        return start_from_alignments(
-            trainer, features, old.store, old.transitions, settings.tree
-        )
+        return start_from_alignments(trainer, features, old, settings.tree)
 
     trainer = Trainer(
         data, lang, settings.em, output / "training", seed, device, settings.mllt_iterations
@@ -132,30 +152,24 @@ def train_lda_mllt(
     _finish(trainer, state, output)
 
 
-@dataclass(frozen=True)
-class _OldAlignment:
-    store: RaggedStore
-    transitions: TransitionModel
-
-    @staticmethod
-    def open(folder: Path, lang: Lang) -> _OldAlignment:
-        store = RaggedStore(folder)
-        if store.kind != "transition-ids":
-            raise InputError(
-                f"{folder}: holds {store.kind}, not transition-ids; give what steps/align.py wrote"
-            )
-        check_phones(lang, folder)
-        topology = Topology.load(folder / "topology.json")
-        if dict(topology.states_of_phone) != dict(lang.topology.states_of_phone):
-            raise InputError(
-                f"{folder / 'topology.json'}: differs from the lang folder's {lang.folder}; "
-                "align again with a model of this topology"
-            )
-        return _OldAlignment(store, TransitionModel.load(folder / "transitions.json"))
+def _open_alignments(folder: Path, lang: Lang) -> AlignmentFolder:
+    """Alignments whose phones and topology are those of ``lang``."""
+    old = AlignmentFolder.open(folder)
+    check_phones(lang, folder)
+    if dict(old.topology.states_of_phone) != dict(lang.topology.states_of_phone):
+        raise InputError(
+            f"{folder / 'topology.json'}: differs from {lang.folder / 'topology.json'}; "
+            "align again with a model of this topology"
+        )
+    return old
 
 
 def _prepare(
-    data_folder: Path, lang: Lang, output: Path, normalise_variance: bool, old: RaggedStore | None
+    data_folder: Path,
+    lang: Lang,
+    output: Path,
+    normalise_variance: bool,
+    old: AlignmentFolder | None,
 ) -> TrainingData:
     description = describe_features(data_folder)
     if description.kind != "mfcc":
@@ -180,7 +194,7 @@ def _prepare(
 
 
 def _lda_features(
-    data: TrainingData, lang: Lang, old: _OldAlignment, settings: LdaMlltSettings
+    data: TrainingData, lang: Lang, old: AlignmentFolder, settings: LdaMlltSettings
 ) -> GmmFeatures:
     mfcc_dim = data.mfcc.shape[1]
     width = (2 * settings.context + 1) * mfcc_dim
@@ -189,7 +203,7 @@ def _lda_features(
     statistics = LdaStatistics(old.transitions.num_pdfs, width)
     for first, last in data.chunks():
         transition_ids = np.concatenate(
-            [old.store[cut_id]["transition_ids"] for cut_id in data.cut_ids[first:last]]
+            [old.transition_ids(cut_id) for cut_id in data.cut_ids[first:last]]
         )
         speech = ~np.isin(old.transitions.phones_of(transition_ids), lang.silence_phones)
         frames = data.spliced(first, last, settings.context)

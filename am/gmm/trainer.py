@@ -20,16 +20,14 @@ import numpy as np
 import torch
 
 from am.alignment.training_graph import GraphCompiler
-from am.alignment.viterbi import AlignmentScales, align_batch, batches_by_size
+from am.alignment.viterbi import AlignmentScales
 from am.errors import InputError
 from am.gmm.mllt import estimate_mllt
-from am.gmm.model import GmmTables
 from am.gmm.model_folder import GmmHmm
-from am.gmm.statistics import EmStatistics, MlltStatistics, accumulate
+from am.gmm.passes import gather_mllt, realign, update
 from am.gmm.training_data import CHUNK_FRAMES, TrainingData
-from am.gmm.update import estimate, split, split_targets
+from am.gmm.update import split, split_targets
 from am.lang.lang import Lang
-from am.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -138,36 +136,6 @@ class Trainer:
             GraphCompiler(self.lang, model.tree, model.topology, model.transitions)
         )
 
-    def gather(self, model: GmmHmm, inputs: np.ndarray, alignment: np.ndarray) -> EmStatistics:
-        """Statistics of all aligned frames: ``inputs`` (frames, D), ``alignment`` (frames,)."""
-        statistics = EmStatistics.zeros(model.gmms, self.device)
-        tables = GmmTables(model.gmms, self.device)
-        for frames, pdf_ids in self._aligned_chunks(model, inputs, alignment):
-            accumulate(statistics, tables, frames, pdf_ids)
-        return statistics
-
-    def update(
-        self, model: GmmHmm, inputs: np.ndarray, alignment: np.ndarray, min_occupancy: float
-    ) -> tuple[GmmHmm, EmStatistics, np.ndarray]:
-        """One EM update of transitions and Gaussians.
-
-        Returns:
-            the model, the statistics, and (pdfs,) frames aligned to each pdf.
-        """
-        statistics = self.gather(model, inputs, alignment)
-        transitions = model.transitions
-        num_ids = 2 * transitions.num_transition_states + 1
-        counts = np.zeros(num_ids, dtype=np.int64)
-        for first in range(0, len(alignment), CHUNK_FRAMES):
-            counts += np.bincount(alignment[first : first + CHUNK_FRAMES], minlength=num_ids)
-        counts[0] = 0
-        transitions.update(counts.astype(np.float64))
-        pdf_frames = np.bincount(
-            transitions.pdf_ids, counts[1::2] + counts[2::2], minlength=model.gmms.num_pdfs
-        )
-        gmms = estimate(model.gmms, statistics, min_occupancy)
-        return model.replace(gmms=gmms), statistics, pdf_frames
-
     def _iterate(self, state: TrainingState, iteration: int) -> None:
         started = time.monotonic()
         facts: dict[str, Any] = {"iteration": iteration}
@@ -176,8 +144,8 @@ class Trainer:
         alignment = self.data.open_alignment(state.alignment_iteration)
         if iteration in self.mllt_iterations:
             facts["mllt_gain_per_frame"] = self._change_features(state, alignment)
-        model, statistics, pdf_frames = self.update(
-            state.model, self._inputs, alignment, self.settings.min_occupancy
+        model, statistics, pdf_frames = update(
+            state.model, self._inputs, alignment, self.settings.min_occupancy, self.device
         )
         wanted = self.settings.gaussians_at(iteration, state.first_gaussians)
         targets = split_targets(pdf_frames, wanted, self.settings.power)
@@ -200,56 +168,20 @@ class Trainer:
             facts["seconds"],
         )
 
-    def _aligned_chunks(self, model: GmmHmm, inputs: np.ndarray, alignment: np.ndarray) -> Any:
-        for first in range(0, len(alignment), CHUNK_FRAMES):
-            transition_ids = np.asarray(alignment[first : first + CHUNK_FRAMES])
-            frames = torch.from_numpy(np.array(inputs[first : first + CHUNK_FRAMES]))
-            aligned = transition_ids > 0
-            if not aligned.all():
-                frames = frames[torch.from_numpy(aligned)]
-            pdf_ids = model.transitions.pdf_ids_of(transition_ids[aligned])
-            yield frames.to(self.device), pdf_ids
-
     def _realign(self, state: TrainingState, iteration: int) -> int:
         """Align all utterances; return how many have no path."""
-        model, data = state.model, self.data
-        if not data.num_states.any():
-            self.compile_graphs(model)
-        tables = GmmTables(model.gmms, self.device)
+        if not self.data.num_states.any():
+            self.compile_graphs(state.model)
         scales = AlignmentScales(self.settings.acoustic_scale, self.settings.self_loop_scale)
-        alignment = data.new_alignment(iteration)
-        unaligned = 0
-        for batch in batches_by_size(data.num_frames, data.num_states):
-
-            def scores(place: int, pdf_ids: np.ndarray, batch: np.ndarray = batch) -> torch.Tensor:
-                utterance = batch[place]
-                frames = self._inputs[data.offsets[utterance] : data.offsets[utterance + 1]]
-                return tables.log_likelihoods(
-                    torch.from_numpy(np.array(frames)).to(self.device), pdf_ids
-                )
-
-            graphs = [data.graph(utterance) for utterance in batch]
-            results = align_batch(
-                graphs, data.num_frames[batch], scores, model.transitions, scales, self.device
-            )
-            for utterance, result in zip(batch, results, strict=True):
-                if result is None:
-                    unaligned += 1
-                    continue
-                first = data.offsets[utterance]
-                alignment[first : first + len(result.transition_ids)] = result.transition_ids
+        alignment = self.data.new_alignment(iteration)
+        unaligned = realign(state.model, self.data, self._inputs, alignment, scales, self.device)
         state.alignment_iteration = iteration
         return unaligned
 
     def _change_features(self, state: TrainingState, alignment: np.ndarray) -> float:
         """Estimate an MLLT on speech, apply it to features and means; return its gain."""
         model = state.model
-        tables = GmmTables(model.gmms, self.device)
-        statistics = MlltStatistics(model.gmms, self.device)
-        for frames, pdf_ids in self._aligned_chunks(model, self._inputs, alignment):
-            speech = self.speech_pdf[pdf_ids]
-            rows = torch.from_numpy(speech).to(self.device)
-            statistics.accumulate(tables, frames[rows], pdf_ids[speech])
+        statistics = gather_mllt(model, self._inputs, alignment, self.speech_pdf, self.device)
         matrix, gain = estimate_mllt(statistics.moments(model.gmms), statistics.em.num_frames)
         log.info("MLLT: objective up by %.3f a frame", gain)
         features = model.features.compose(matrix)

@@ -15,18 +15,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.training_graph import GraphCompiler, TrainingGraph
 from am.alignment.transcripts import Transcripts
 from am.features.gmm_features import GmmFeatures, SpeakerNormalisation, speaker_of, splice_indices
 from am.gmm.row_file import RowWriter, open_rows
 from am.progress import track
-from am.storage import RaggedStore
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,10 @@ class TrainingData:
     def mfcc(self) -> np.ndarray:
         """(frames, C) float32, mapped."""
         return open_rows(self.folder / "mfcc.f32", np.float32, self._mfcc_dim)
+
+    def frames_of(self, utterance: int) -> slice:
+        """Where an utterance lies among the frames of all."""
+        return slice(int(self.offsets[utterance]), int(self.offsets[utterance + 1]))
 
     def word_ids(self, utterance: int) -> list[int]:
         """The transcript of an utterance."""
@@ -117,22 +121,6 @@ class TrainingData:
         """Where the alignment made in an iteration lies."""
         return self.folder / f"alignment-{iteration:03d}.i32"
 
-    def write_alignment(
-        self, iteration: int, make: Callable[[int], np.ndarray | None]
-    ) -> np.ndarray:
-        """Make an alignment, utterance by utterance, and return it mapped.
-
-        Args:
-            iteration: that it belongs to.
-            make: called with the utterance; (frames,) transition-ids, or None if there is none.
-        """
-        alignment = self.new_alignment(iteration)
-        for utterance in range(len(self.cut_ids)):
-            transition_ids = make(utterance)
-            if transition_ids is not None:
-                alignment[self.offsets[utterance] : self.offsets[utterance + 1]] = transition_ids
-        return alignment
-
     def new_alignment(self, iteration: int) -> np.ndarray:
         """(frames,) int32 zeros on disk, mapped, to be filled."""
         path = self.alignment_path(iteration)
@@ -148,7 +136,7 @@ def prepare_training_data(
     transcripts: Transcripts,
     folder: Path,
     normalise_variance: bool,
-    alignments: RaggedStore | None = None,
+    alignments: AlignmentFolder | None = None,
 ) -> TrainingData:
     """Read the cuts once and prepare ``folder``, unless a killed run had finished that.
 
@@ -184,8 +172,9 @@ def prepare_training_data(
             speakers.append(speaker_of(cut))
             num_frames.append(len(mfcc))
             num_words.append(len(word_ids))
-    _normalise(folder / "mfcc.f32", mfcc.shape[1], speakers, num_frames, normalisation,
-               normalise_variance)
+    _normalise(
+        folder / "mfcc.f32", mfcc.shape[1], speakers, num_frames, normalisation, normalise_variance
+    )
     index = {
         "mfcc_dim": mfcc.shape[1],
         "cut_ids": cut_ids,
@@ -199,7 +188,7 @@ def prepare_training_data(
 
 
 def _why_left_out(
-    cut_id: str, word_ids: list[int], num_frames: int, alignments: RaggedStore | None
+    cut_id: str, word_ids: list[int], num_frames: int, alignments: AlignmentFolder | None
 ) -> str | None:
     if not word_ids:
         return "no transcript"
@@ -207,7 +196,7 @@ def _why_left_out(
         return None
     if cut_id not in alignments:
         return "no alignment"
-    aligned = alignments.num_frames(cut_id)
+    aligned = alignments.store.num_frames(cut_id)
     if aligned != num_frames:
         return f"alignment of {aligned} frames, features of {num_frames}"
     return None

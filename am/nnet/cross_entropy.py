@@ -289,8 +289,7 @@ class _FeaturesOf:
 
 
 def _check_tree(labels: RaggedStore, tree_sha256: str) -> None:
-    made_with = labels.description.get("tree_sha256", tree_sha256)
-    if made_with != tree_sha256:
+    if labels.description.get("tree_sha256") != tree_sha256:
         raise InputError(
             f"{labels.folder}: labels of another tree than that of the senone folder; make them "
             "again with this tree"

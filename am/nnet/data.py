@@ -185,7 +185,6 @@ class LabelledCuts:
             duration_bins=self._duration_bins,
             shuffle=shuffle,
             seed=seed,
-            sync_buckets=False,
         )
         labels = self.labels
         sampler.filter(lambda cut: cut.id in labels)
@@ -223,7 +222,7 @@ def open_labels(folder: Path, kind: str, num_pdfs: int, frame_shift: float) -> R
             f"{folder}: a label every {labels.frame_shift} s, but the network has an output every "
             f"{frame_shift} s; make the labels at the low frame rate"
         )
-    stored = labels.description.get("num_pdfs", num_pdfs)
+    stored = labels.description.get("num_pdfs")
     if stored != num_pdfs:
         raise InputError(
             f"{folder}: labels of {stored} senones, but the senone folder has {num_pdfs}; "

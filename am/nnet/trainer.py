@@ -173,6 +173,10 @@ class Trainer:
         self._end_pass(one)
         save_checkpoint(self._last, self.model, self._optimizer, state)
 
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Summed loss of a batch's frames, of logits (N, P); other criteria override this."""
+        return frame_loss(logits, batch)
+
     def _update(self, batch: Batch, one: Pass) -> None:
         state = self.state
         learning_rate = self._learning_rate(one)
@@ -182,11 +186,11 @@ class Trainer:
         vectors = mask_vectors(
             vectors, lengths, self.settings.masking, self.front_end.output_frame_shift
         )
-        loss = frame_loss(self.model.frame_logits(vectors, lengths), batch) / batch.num_frames
+        loss = self.loss(self.model.frame_logits(vectors, lengths), batch) / batch.num_frames
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
-        mean_loss, gradient_norm = torch.stack([loss.detach(), norm]).tolist()
+        mean_loss, gradient_norm = torch.stack([loss.detach().to(norm), norm]).tolist()
         state.frames_done += batch.num_frames
         if not (math.isfinite(mean_loss) and math.isfinite(gradient_norm)):
             self._skip(batch)

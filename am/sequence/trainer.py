@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from am.errors import InputError
-from am.features.masking import mask_vectors
 from am.nnet.checkpoint import TrainingState, load_checkpoint
 from am.nnet.data import Batch
 from am.nnet.losses import hard_label_loss
@@ -111,31 +109,6 @@ class SequenceTrainer(Trainer):
             held = reference_in_lattice(batch.pdf_ids, lattices).sum()
             self._totals += torch.stack([criterion, held, held.new_tensor(batch.num_frames)])
         return self._sequence_loss(criterion, logits, batch)
-
-    def _update(self, batch: Batch, one: Pass) -> None:
-        state = self.state
-        learning_rate = self._learning_rate(one)
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        vectors, lengths = self.front_end(batch.features, batch.lengths)
-        vectors = mask_vectors(
-            vectors, lengths, self.settings.masking, self.front_end.output_frame_shift
-        )
-        loss = self.loss(self.model.frame_logits(vectors, lengths), batch) / batch.num_frames
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
-        mean_loss, gradient_norm = loss.item(), norm.item()
-        state.frames_done += batch.num_frames
-        if not (math.isfinite(mean_loss) and math.isfinite(gradient_norm)):
-            self._skip(batch)
-            return
-        self._optimizer.step()
-        state.skipped_in_a_row = 0
-        state.num_updates += 1
-        state.pass_frames += batch.num_frames
-        state.pass_loss += mean_loss * batch.num_frames
-        self._log.update(one.source, mean_loss, learning_rate, state.frames_done, state.num_updates)
 
     def _end_pass(self, one: Pass) -> None:
         criterion, held, frames = self._totals.tolist()

@@ -33,7 +33,7 @@ from am.features.feature_data import CUTS_NAME, describe_features, open_feature_
 from am.nnet.data import load_features
 from am.nnet.network import LoadedNetwork, load_network
 from am.progress import track
-from am.storage import shard_fault, shard_paths, write_shard, write_store_description
+from am.storage import STORE_NAME, shard_fault, shard_paths, write_shard, write_store_description
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ def dump_soft_labels(
             "kind": "soft labels",
             "frame_shift": network.frame_shift,
             "fields": ["pdf_ids", "logits"],
+            "num_shards": len(manifests),
             "top_k": settings.top_k,
             "num_pdfs": network.num_pdfs,
             "tree_sha256": network.tree_sha256,
@@ -102,10 +103,11 @@ def dump_soft_labels(
 
 def damaged_shards(store: Path) -> list[str]:
     """The faults of a store's shards, one line each; empty when all are whole."""
-    if not store.is_dir():
+    description = store / STORE_NAME
+    if not description.is_file():
         return []
     faults = []
-    for index in range(_highest_shard(store) + 1):
+    for index in range(json.loads(description.read_text())["num_shards"]):
         fault = shard_fault(store, index)
         if fault:
             faults.append(f"{shard_paths(store, index)[0]}: {fault}")
@@ -242,11 +244,6 @@ def _missing_shards(output: Path, num_shards: int) -> list[int]:
         if fault and fault != "unfinished":
             log.warning("%s: %s; it is made again", shard_paths(output, index)[0], fault)
     return missing
-
-
-def _highest_shard(store: Path) -> int:
-    stems = [path.name.split(".")[0] for path in store.glob("shard-*.*")]
-    return max((int(stem.removeprefix("shard-")) for stem in stems), default=-1)
 
 
 def _num_cpus() -> int:

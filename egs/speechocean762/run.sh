@@ -20,6 +20,7 @@
 #   --seed N                    seed of every random choice
 #   --top-k N                   teacher logits stored a frame
 #   --lm-order N                order of the trained language model
+#   --lm-cutoffs 0,0,1          n-grams seen at most so often are left out, an order each
 #   --data DIR, --exp DIR       where data and models go
 #   --conf DIR                  settings that differ from those of the toolkit's conf/
 set -euo pipefail
@@ -38,6 +39,7 @@ jobs=
 seed=1
 top_k=20
 lm_order=3
+lm_cutoffs=
 data=
 exp=
 conf=

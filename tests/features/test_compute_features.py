@@ -82,9 +82,7 @@ def test_bad_audio_is_listed_and_too_much_of_it_stops(tmp_path):
         compute_features(data, output, output, "lfbe", LfbeSettings())
     output = tmp_path / "tolerant"
     output.mkdir()
-    compute_features(
-        data, output, output, "lfbe", LfbeSettings(), max_rejected_share=0.3
-    )
+    compute_features(data, output, output, "lfbe", LfbeSettings(), max_rejected_share=0.3)
     assert len(list(open_feature_data(output))) == 3
     cut_id, reason = (output / "rejected.tsv").read_text().strip().split("\t")
     assert cut_id == "cut-2"

@@ -89,9 +89,7 @@ def test_statistics_make_training_data_of_mean_0_and_variance_1():
         for n in (30, 50, 71)
     ]
     front_end = estimate_front_end(utterances, prior_frames=10.0, frame_shift=0.01)
-    np.testing.assert_allclose(
-        front_end.global_mean, np.concatenate(utterances).mean(0), rtol=1e-4
-    )
+    np.testing.assert_allclose(front_end.global_mean, np.concatenate(utterances).mean(0), rtol=1e-4)
     normalised = np.concatenate(
         [front_end.normalise(torch.from_numpy(u)[None])[0][0].numpy() for u in utterances]
     )

@@ -1,0 +1,160 @@
+"""Soft labels in shards: right, resumable, and repaired alone."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from am import outputs
+from am.errors import InputError
+from am.features.feature_data import open_feature_data
+from am.features.low_frame_rate import LowFrameRateFrontEnd, num_low_rate_frames
+from am.nnet import load_network
+from am.nnet.data import load_features
+from am.nnet.lstm import AcousticModel, LstmSettings
+from am.nnet.network import save_network
+from am.soft_labels import dump as dump_module
+from am.soft_labels.dump import (
+    DumpSettings,
+    damaged_shards,
+    dump_soft_labels,
+    reopen_damaged_store,
+)
+from am.storage import RaggedStore, check_store, shard_paths
+from tests.nnet.small_data import CHANNELS, NUM_PDFS, make_features
+
+SETTINGS = DumpSettings(top_k=4, cuts_per_shard=5, batch_seconds=2.0)
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """An untrained bidirectional network."""
+    torch.manual_seed(7)
+    front_end = LowFrameRateFrontEnd(
+        torch.full((CHANNELS,), -7.0), torch.zeros(CHANNELS), torch.ones(CHANNELS), 100.0
+    )
+    model = AcousticModel(LstmSettings(2, 8, True), front_end.output_dim, NUM_PDFS)
+    folder = tmp_path / "teacher"
+    folder.mkdir()
+    save_network(folder, model, front_end, torch.zeros(NUM_PDFS), "some tree")
+    return folder
+
+
+@pytest.fixture
+def unlabeled(tmp_path):
+    make_features(tmp_path / "unlabeled", 12)
+    return tmp_path / "unlabeled"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_highest_log_posteriors_are_stored(tmp_path, teacher, unlabeled, jobs):
+    output = tmp_path / "soft_labels"
+    dump_soft_labels(unlabeled, teacher, output, SETTINGS, jobs, "cpu")
+    store = RaggedStore(output)
+    assert (store.kind, store.frame_shift) == ("soft labels", pytest.approx(0.03))
+    assert store.description["tree_sha256"] == "some tree"
+    check_store(output)
+    cuts = list(open_feature_data(unlabeled))
+    assert list(store) == [cut.id for cut in cuts]
+    network = load_network(teacher)
+    for cut in cuts:
+        record = store[cut.id]
+        assert record["pdf_ids"].dtype == np.uint16
+        assert record["logits"].dtype == np.float16
+        assert len(record["logits"]) == num_low_rate_frames(cut.num_frames)
+        expected = network.log_posteriors(load_features(cut)).numpy()
+        order = np.argsort(-expected, axis=1, kind="stable")[:, :4]
+        stored = record["pdf_ids"].astype(np.int64)
+        np.testing.assert_allclose(
+            np.take_along_axis(expected, stored, 1), np.take_along_axis(expected, order, 1)
+        )
+        np.testing.assert_allclose(
+            record["logits"], np.take_along_axis(expected, stored, 1), atol=0.05
+        )
+
+
+def test_a_killed_dump_keeps_its_finished_shards(tmp_path, teacher, unlabeled, monkeypatch):
+    output = tmp_path / "soft_labels"
+    original = dump_module.write_shard
+    written = []
+
+    def killed_at_the_second(folder, index, records):
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(index)
+        original(folder, index, records)
+
+    monkeypatch.setattr(dump_module, "write_shard", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
+    assert written == [0]
+    with pytest.raises(InputError, match="unfinished"):
+        check_store(output)
+    again = []
+
+    def remember(folder, index, records):
+        again.append(index)
+        original(folder, index, records)
+
+    monkeypatch.setattr(dump_module, "write_shard", remember)
+    dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
+    assert again == [1, 2]
+    check_store(output)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "deleted"])
+def test_a_damaged_shard_is_named_and_made_again_alone(
+    tmp_path, teacher, unlabeled, damage, caplog
+):
+    output = tmp_path / "soft_labels"
+    partial = outputs.start_partial(output, "mark", is_folder=True)
+    dump_soft_labels(unlabeled, teacher, partial, SETTINGS, 1, "cpu")
+    outputs.finish(output, "mark", {})
+    original = [shard_paths(output, index)[0].read_bytes() for index in range(3)]
+    path = shard_paths(output, 1)[0]
+    if damage == "truncated":
+        path.write_bytes(original[1][:-10])
+    elif damage == "altered":
+        path.write_bytes(original[1][:-1] + bytes([original[1][-1] ^ 1]))
+    else:
+        path.unlink()
+    times = [shard_paths(output, index)[0].stat().st_mtime_ns for index in (0, 2)]
+    assert len(damaged_shards(output)) == 1
+
+    reopen_damaged_store(output)
+    assert not output.exists()
+    assert "shard-00001" in caplog.text
+    partial = outputs.start_partial(output, "mark", is_folder=True)
+    dump_soft_labels(unlabeled, teacher, partial, SETTINGS, 1, "cpu")
+    outputs.finish(output, "mark", {})
+    assert [shard_paths(output, index)[0].read_bytes() for index in range(3)] == original
+    assert [shard_paths(output, index)[0].stat().st_mtime_ns for index in (0, 2)] == times
+    assert damaged_shards(output) == []
+
+
+def test_a_whole_store_is_left_alone(tmp_path, teacher, unlabeled):
+    output = tmp_path / "soft_labels"
+    partial = outputs.start_partial(output, "mark", is_folder=True)
+    dump_soft_labels(unlabeled, teacher, partial, SETTINGS, 1, "cpu")
+    outputs.finish(output, "mark", {})
+    reopen_damaged_store(output)
+    assert outputs.is_done(output, "mark")
+    reopen_damaged_store(tmp_path / "nothing there")
+
+
+def test_bad_input_is_named(tmp_path, teacher, unlabeled):
+    output = tmp_path / "soft_labels"
+    too_many = dataclasses.replace(SETTINGS, top_k=NUM_PDFS + 1)
+    with pytest.raises(InputError, match="--top-k 7: .* has 6 senones"):
+        dump_soft_labels(unlabeled, teacher, output, too_many, 1, "cpu")
+    path = unlabeled / "features.json"
+    description = json.loads(path.read_text())
+    path.write_text(json.dumps({**description, "dimension": 64}))
+    with pytest.raises(InputError, match="64 values every 0.01 s, but"):
+        dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
+    path.write_text(json.dumps(description))
+    (unlabeled / "features.f16").write_bytes(b"")
+    with pytest.raises(InputError, match=r"cut unlabeled-0-000: .* truncated"):
+        dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
