@@ -165,6 +165,8 @@ class Tool:
             mark,
             {"command": shlex.join(sys.argv), "settings": dict(settings), "seconds": seconds},
         )
+        if work_mark := os.environ.get(WORK_MARK_VARIABLE):
+            Path(work_mark).touch()
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ tool = Tool(
     ],
     writes=[
         "OUTPUT/best_scale.json: the scales, and their word error rate",
-        "OUTPUT/grid.tsv, grid.json: the word error rates of all scales that were tried",
+        "OUTPUT/tried.tsv: the word error rates of all scales that were tried",
         "OUTPUT/settings.json: the settings",
     ],
     example="steps/search_scales.py exp/graph_senones data/dev/lfbe exp/student_ce "

@@ -242,16 +242,16 @@ def align_batch(
     emissions = torch.empty((int(num_frames[0]), int(batch.offsets[-1])), device=device)
     removed = np.zeros(len(graphs))
     for place, graph in enumerate(graphs):
-        pdf_ids, column = np.unique(
+        pdf_ids, pdf_of_state = np.unique(
             transitions.pdf_ids[graph.transition_states - 1], return_inverse=True
         )
-        scores = log_likelihoods(place, pdf_ids) * scales.acoustic_scale
+        by_pdf = log_likelihoods(place, pdf_ids).T * scales.acoustic_scale
         # Scores relative to the frame's best keep float32 exact over long utterances.
-        best = scores.amax(dim=1, keepdim=True)
+        best = by_pdf.amax(dim=0)
         removed[place] = float(best.sum(dtype=torch.float64))
         states = slice(int(batch.offsets[place]), int(batch.offsets[place + 1]))
-        columns = torch.from_numpy(column).to(device)
-        emissions[: len(scores), states] = (scores - best).index_select(1, columns)
+        row = torch.from_numpy(pdf_of_state).to(device)
+        emissions[: len(best), states] = (by_pdf - best).index_select(0, row).T
     paths, scores_of_paths = batch.best_paths(emissions)
     for place, frames in enumerate(num_frames):
         if scores_of_paths[place] == -np.inf:

@@ -63,8 +63,16 @@ class SearchSettings:
     """
 
     beam: float = 13.0
-    max_active: int = 5000
+    max_active: int = 2000
     min_active: int = 200
+
+    def __post_init__(self) -> None:
+        if not self.beam > 0:
+            raise InputError(f"search: beam {self.beam}: give a number above 0")
+        if not 0 <= self.min_active < self.max_active:
+            raise InputError(
+                f"search: max_active {self.max_active} must be above min_active {self.min_active}"
+            )
 
 
 @dataclass(frozen=True)

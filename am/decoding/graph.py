@@ -109,9 +109,7 @@ def check_graph_fits(graph: DecodingGraph, graph_dir: Path, model: ModelFacts) -
         )
 
 
-def add_word_insertion_penalty(
-    fst: kaldifst.StdVectorFst, penalty: float
-) -> kaldifst.StdVectorFst:
+def add_word_insertion_penalty(fst: kaldifst.StdVectorFst, penalty: float) -> kaldifst.StdVectorFst:
     """A graph with ``penalty`` added to the cost of every word.
 
     Args:

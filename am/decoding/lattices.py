@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,10 +26,10 @@ _WORDS_AN_ARC = 5
 
 @dataclass(frozen=True)
 class LatticeArrays:
-    """One lattice, or several side by side that share no state.
+    """A lattice.
 
     Attributes:
-        starts: (lattices,) int64 start states.
+        starts: (1,) int64 start state.
         source, target: (arcs,) int64 states.
         word: (arcs,) int32 word-id, 0 is none.
         graph_cost, acoustic_cost: (arcs,) float32.
@@ -126,26 +125,4 @@ def lattice_to_arrays(lattice: kaldifst.Lattice) -> LatticeArrays | None:
         graph_cost=words[arc_at + 2].view(np.float32),
         acoustic_cost=words[arc_at + 3].view(np.float32),
         final_cost=words[state_at].view(np.float32) + words[state_at + 1].view(np.float32),
-    )
-
-
-def side_by_side(lattices: Sequence[LatticeArrays]) -> LatticeArrays:
-    """The disjoint union, the starts in the order of ``lattices`` (at least one)."""
-    offsets = np.cumsum([0, *(lattice.num_states for lattice in lattices)])[:-1]
-
-    def shifted(name: str) -> np.ndarray:
-        pairs = zip(lattices, offsets, strict=True)
-        return np.concatenate([getattr(lattice, name) + offset for lattice, offset in pairs])
-
-    def joined(name: str) -> np.ndarray:
-        return np.concatenate([getattr(lattice, name) for lattice in lattices])
-
-    return LatticeArrays(
-        starts=shifted("starts"),
-        source=shifted("source"),
-        target=shifted("target"),
-        word=joined("word"),
-        graph_cost=joined("graph_cost"),
-        acoustic_cost=joined("acoustic_cost"),
-        final_cost=joined("final_cost"),
     )

@@ -1,15 +1,18 @@
 """Choose acoustic scale and word insertion penalty on dev data.
 
-Each cut is searched once, into a lattice; the lattice's best path under every scale and penalty
-of a grid is scored.
+The dev data are decoded with the scales that are compared, one coordinate after the other:
+acoustic scales without a penalty; penalties at the best of these; then, if a penalty helped, the
+acoustic scales next to the best once more.  (Lattices, rescored on a grid, were slower: their
+search has no bound on the number of tokens, and far from the scale that made them they know too
+few of the paths that decoding would take.)
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +20,12 @@ import numpy as np
 import torch
 from lhotse.cut import Cut
 
-from am.decoding.decode_data import (
-    count_cuts,
-    load_graph_and_scorer,
-    timed_scores,
-)
-from am.decoding.decoder import Scales, fault_of_scores
-from am.decoding.graph import DecodingGraph
-from am.decoding.lattices import LatticeArrays, LatticeMaker
+from am.decoding.decode_data import count_cuts, load_graph_and_scorer, timed_scores
+from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
+from am.decoding.graph import DecodingGraph, add_word_insertion_penalty
 from am.decoding.processes import map_chunks
-from am.decoding.rescoring import best_words
 from am.decoding.scorers import Scorer, model_kind
-from am.decoding.settings import DecodingSettings, ScaleGrid
+from am.decoding.settings import DecodingSettings, ScaleSearchSettings
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.progress import track
@@ -37,8 +34,8 @@ from am.scoring.word_errors import WordErrors, count_errors
 
 log = logging.getLogger(__name__)
 
-# Enough lattices side by side that a step of the rescoring has work to do.
-CUTS_A_CHUNK = 8
+CUTS_A_CHUNK = 4
+Evaluate = Callable[[Sequence[Scales]], Sequence[WordErrors]]
 
 
 def search_scales(
@@ -55,8 +52,9 @@ def search_scales(
 
     Args:
         graph_dir, data_dir, model_dir: as :func:`am.decoding.decode_data.decode_data` takes them.
-        output: gets best_scale.json, and grid.json and grid.tsv with the error rates of all.
-        settings: the grid, and how lattices are made.
+        output: gets best_scale.json, tried.tsv with the error rates of all scales that were
+            tried, and settings.json.
+        settings: what is tried, and how far decoding looks.
         jobs: processes.
         device: where scores are computed.
 
@@ -64,65 +62,123 @@ def search_scales(
         InputError: graph, data and model do not fit together, a cut has no transcript, or no
             cut could be decoded.
     """
-    device = device or torch.device("cpu")
     kind = model_kind(model_dir)
-    grid = settings.grid(kind)
+    evaluate = partial(
+        errors_of_scales,
+        graph_dir,
+        data_dir,
+        model_dir,
+        settings.beams_of_scale_search(kind),
+        jobs=jobs,
+        device=device or torch.device("cpu"),
+    )
+    usual = settings.usual_acoustic_scale(kind)
+    tried = coordinate_search(evaluate, settings.scale_search(kind), usual)
+    best = best_scales(tried, usual)
+    _warn_at_edge(settings.scale_search(kind), best)
+    _write(output, tried, best, settings)
+    log.info(
+        "acoustic scale %g, word insertion penalty %g: WER %.2f %%",
+        best.acoustic_scale,
+        best.word_insertion_penalty,
+        100 * tried[best].wer,
+    )
+    return best
+
+
+def coordinate_search(
+    evaluate: Evaluate, settings: ScaleSearchSettings, usual: float
+) -> dict[Scales, WordErrors]:
+    """Try scales one coordinate after the other.
+
+    Args:
+        evaluate: gives the word errors of each of several scales.
+        settings: what may be tried.
+        usual: acoustic scale that wins ties (see :func:`best_scales`).
+
+    Returns:
+        The word errors of all scales that were tried.
+    """
+    acoustic_scales = settings.acoustic_scales
+    tried: dict[Scales, WordErrors] = {}
+
+    def try_all(candidates: Sequence[Scales]) -> Scales:
+        new = [scales for scales in candidates if scales not in tried]
+        if new:
+            tried.update(zip(new, evaluate(new), strict=True))
+        return best_scales(tried, usual)
+
+    first_penalty = min(settings.word_insertion_penalties, key=abs)
+    best = try_all([Scales(scale, first_penalty) for scale in acoustic_scales])
+    best = try_all(
+        [Scales(best.acoustic_scale, penalty) for penalty in settings.word_insertion_penalties]
+    )
+    place = acoustic_scales.index(best.acoustic_scale)
+    neighbours = acoustic_scales[max(place - 1, 0) : place + 2]
+    try_all([Scales(scale, best.word_insertion_penalty) for scale in neighbours])
+    return tried
+
+
+def best_scales(tried: Mapping[Scales, WordErrors], usual: float) -> Scales:
+    """Those with the fewest errors.
+
+    Of equals the ones whose penalty is nearest to 0 are taken, then whose acoustic scale is
+    nearest to ``usual``, then the smaller scale and penalty.
+    """
+
+    def rank(scales: Scales) -> tuple[float, ...]:
+        return (
+            tried[scales].errors,
+            abs(scales.word_insertion_penalty),
+            abs(float(np.log(scales.acoustic_scale / usual))),
+            scales.acoustic_scale,
+            scales.word_insertion_penalty,
+        )
+
+    return min(tried, key=rank)
+
+
+def errors_of_scales(
+    graph_dir: Path,
+    data_dir: Path,
+    model_dir: Path,
+    beams: SearchSettings,
+    candidates: Sequence[Scales],
+    *,
+    jobs: int,
+    device: torch.device,
+) -> list[WordErrors]:
+    """Word errors of each of several scales on a data folder; scores are computed once.
+
+    There is a copy of the graph in memory for each penalty among ``candidates``.
+    """
     make_state = partial(
-        _make_state, graph_dir, data_dir, model_dir, settings, settings.scales_of(kind), device
+        _make_state, graph_dir, data_dir, model_dir, beams, tuple(candidates), device
     )
     cuts = open_feature_data(data_dir)
     results = map_chunks(
-        _search_chunk, make_state, cuts, jobs, chunk_size=CUTS_A_CHUNK, device=device
+        _decode_chunk, make_state, cuts, jobs, chunk_size=CUTS_A_CHUNK, device=device
     )
-    errors = [WordErrors()] * len(grid)
+    errors = [WordErrors()] * len(candidates)
     num_cuts = failed = 0
     num_chunks = -(-count_cuts(data_dir) // CUTS_A_CHUNK)
-    for chunk in track(results, "lattices", total=num_chunks, unit="chunk"):
-        errors = [a + b for a, b in zip(errors, chunk.errors, strict=True)]
+    name = f"decoding with {len(candidates)} scales"
+    for chunk in track(results, name, total=num_chunks, unit="chunk"):
+        errors = [total + more for total, more in zip(errors, chunk.errors, strict=True)]
         num_cuts += chunk.cuts
         failed += chunk.failed
     if failed == num_cuts:
         raise InputError(f"{data_dir}: not one cut could be decoded; look at graph and model")
     if failed:
-        log.warning("%d of %d cuts have no lattice; their words count as deleted", failed, num_cuts)
-    best = best_scales(grid, errors, settings.scales_of(kind).search)
-    _warn_at_edge(grid, grid[best])
-    _write(output, grid, errors, best, settings, num_cuts, failed)
-    log.info(
-        "acoustic scale %.4g, word insertion penalty %g: WER %.2f %%",
-        grid[best].acoustic_scale,
-        grid[best].word_insertion_penalty,
-        100 * errors[best].wer,
-    )
-    return grid[best]
-
-
-def best_scales(grid: Sequence[Scales], errors: Sequence[WordErrors], usual: float) -> int:
-    """The grid point with the fewest errors.
-
-    Of equals the one whose penalty is nearest to 0 is taken, then whose acoustic scale is
-    nearest to ``usual``, then the smaller scale and penalty.
-    """
-
-    def rank(index: int) -> tuple[float, ...]:
-        scales = grid[index]
-        return (
-            errors[index].errors,
-            abs(scales.word_insertion_penalty),
-            abs(np.log(scales.acoustic_scale / usual)),
-            scales.acoustic_scale,
-            scales.word_insertion_penalty,
-        )
-
-    return min(range(len(grid)), key=rank)
+        log.warning("%d of %d cuts could not be decoded and count as deleted", failed, num_cuts)
+    return errors
 
 
 @dataclass(frozen=True)
 class _State:
     graph: DecodingGraph
     scorer: Scorer
-    maker: LatticeMaker
-    grid: list[Scales]
+    decoders: list[Decoder]
 
 
 @dataclass(frozen=True)
@@ -136,75 +192,66 @@ def _make_state(
     graph_dir: Path,
     data_dir: Path,
     model_dir: Path,
-    settings: DecodingSettings,
-    scales: ScaleGrid,
+    beams: SearchSettings,
+    candidates: Sequence[Scales],
     device: torch.device,
 ) -> _State:
     graph, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device)
-    maker = LatticeMaker(graph.fst, scales.search, settings.lattices)
-    return _State(graph, scorer, maker, settings.grid(scorer.facts.kind))
+    penalties = {scales.word_insertion_penalty for scales in candidates}
+    with_penalty = {
+        penalty: replace(graph, fst=add_word_insertion_penalty(graph.fst, penalty))
+        for penalty in penalties
+    }
+    decoders = [
+        Decoder(with_penalty[scales.word_insertion_penalty], Scales(scales.acoustic_scale), beams)
+        for scales in candidates
+    ]
+    return _State(graph, scorer, decoders)
 
 
-def _search_chunk(state: _State, cuts: list[Cut]) -> _ChunkErrors:
-    lattices: list[LatticeArrays] = []
-    references: list[list[str]] = []
-    errors = [WordErrors()] * len(state.grid)
+def _decode_chunk(state: _State, cuts: list[Cut]) -> _ChunkErrors:
+    errors = [WordErrors()] * len(state.decoders)
     failed = 0
     for cut in cuts:
         reference = reference_words(cut)
         scores, _ = timed_scores(state.scorer, cut)
-        lattice = state.maker.make(scores) if fault_of_scores(scores) is None else None
-        if lattice is None:
-            failed += 1
-            lost = count_errors(reference, [])
-            errors = [total + lost for total in errors]
-        else:
-            lattices.append(lattice)
-            references.append(reference)
-    for reference, paths in zip(references, best_words(lattices, state.grid), strict=True):
-        of_path = {
-            path: count_errors(reference, state.graph.words_of(list(path))) for path in set(paths)
-        }
-        errors = [total + of_path[path] for total, path in zip(errors, paths, strict=True)]
+        usable = fault_of_scores(scores) is None
+        paths = [decoder.decode(scores) if usable else None for decoder in state.decoders]
+        failed += all(path is None for path in paths)
+        of_cut = [
+            count_errors(reference, state.graph.words_of(path.word_ids) if path else [])
+            for path in paths
+        ]
+        errors = [total + more for total, more in zip(errors, of_cut, strict=True)]
     return _ChunkErrors(len(cuts), failed, errors)
 
 
-def _warn_at_edge(grid: Sequence[Scales], best: Scales) -> None:
-    for name in ("acoustic_scale", "word_insertion_penalty"):
-        tried = sorted({getattr(scales, name) for scales in grid})
-        value = getattr(best, name)
+def _warn_at_edge(settings: ScaleSearchSettings, best: Scales) -> None:
+    for name, value, tried in (
+        ("acoustic scale", best.acoustic_scale, settings.acoustic_scales),
+        (
+            "word insertion penalty",
+            best.word_insertion_penalty,
+            settings.word_insertion_penalties,
+        ),
+    ):
         if len(tried) > 1 and value in (tried[0], tried[-1]):
             log.warning(
-                "the best %s, %g, is at the edge of those tried; try more beyond it",
-                name.replace("_", " "),
-                value,
+                "the best %s, %g, is at the edge of those tried; try more beyond it", name, value
             )
 
 
 def _write(
-    output: Path,
-    grid: Sequence[Scales],
-    errors: Sequence[WordErrors],
-    best: int,
-    settings: DecodingSettings,
-    num_cuts: int,
-    failed: int,
+    output: Path, tried: Mapping[Scales, WordErrors], best: Scales, settings: DecodingSettings
 ) -> None:
     rows = [
-        {**asdict(scales), **of_scales.as_row()}
-        for scales, of_scales in zip(grid, errors, strict=True)
+        {**asdict(scales), **errors.as_row()}
+        for scales, errors in sorted(
+            tried.items(), key=lambda item: (item[0].acoustic_scale, item[0].word_insertion_penalty)
+        )
     ]
-    chosen = {**rows[best], "cuts": num_cuts, "failed": failed}
+    lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
+    (output / "tried.tsv").write_text("\n".join(lines) + "\n")
+    chosen = {**asdict(best), **tried[best].as_row()}
     (output / "best_scale.json").write_text(json.dumps(chosen, indent=1))
-    (output / "grid.json").write_text(json.dumps(rows, indent=1))
     (output / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
-    penalties = list(dict.fromkeys(scales.word_insertion_penalty for scales in grid))
-    wer = {
-        (s.acoustic_scale, s.word_insertion_penalty): 100 * e.wer
-        for s, e in zip(grid, errors, strict=True)
-    }
-    lines = ["\t".join(["acoustic_scale", *(f"penalty {penalty:g}" for penalty in penalties)])]
-    for scale in dict.fromkeys(scales.acoustic_scale for scales in grid):
-        rates = (f"{wer[scale, penalty]:.2f}" for penalty in penalties)
-        lines.append("\t".join([f"{scale:.4g}", *rates]))
-    (output / "grid.tsv").write_text("\n".join(lines) + "\n")

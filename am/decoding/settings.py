@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from am.decoding.decoder import Scales, SearchSettings
-from am.decoding.lattices import LatticeSettings
 from am.decoding.scorers import ModelKind
 from am.errors import InputError
 
 
 @dataclass(frozen=True)
-class ScaleGrid:
-    """The scales that are tried for one kind of model.
+class ScaleSearchSettings:
+    """What ``steps/search_scales.py`` tries.
 
     Attributes:
-        search: acoustic scale that the lattices are made with, and the default of
-            ``steps/decode.py``.
-        tried: acoustic scales whose error rates are compared.
+        max_active: tokens a frame, fewer than in decoding proper: scales are compared, and each
+            is tried on all of the dev data.
+        acoustic_scales: ascending.
+        word_insertion_penalties: ascending.
     """
 
-    search: float
-    tried: tuple[float, ...]
+    max_active: int
+    acoustic_scales: tuple[float, ...]
+    word_insertion_penalties: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.max_active < 2:
+            raise InputError(f"scale search: max_active {self.max_active}: give at least 2")
+        for name in ("acoustic_scales", "word_insertion_penalties"):
+            values = getattr(self, name)
+            if not values or list(values) != sorted(set(values)):
+                raise InputError(f"scale search: {name} must be one or more ascending numbers")
 
 
 @dataclass(frozen=True)
@@ -30,43 +39,46 @@ class DecodingSettings:
 
     Attributes:
         search: how far decoding looks.
-        lattices: how rich the lattices are that scales are searched in.
-        network_scales, gmm_scales: acoustic scales by kind of model.
-        word_insertion_penalties: compared with each acoustic scale.
+        network_acoustic_scale, gmm_acoustic_scale: where no other is given or found.
+        network_scale_search, gmm_scale_search: what is tried for each kind of model.
     """
 
     search: SearchSettings = field(default_factory=SearchSettings)
-    lattices: LatticeSettings = field(default_factory=LatticeSettings)
-    network_scales: ScaleGrid = field(
-        default_factory=lambda: ScaleGrid(1.0, (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5))
-    )
-    gmm_scales: ScaleGrid = field(
-        default_factory=lambda: ScaleGrid(
-            0.09, (0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.11, 0.12, 0.14)
+    network_acoustic_scale: float = 1.0
+    gmm_acoustic_scale: float = 0.09
+    network_scale_search: ScaleSearchSettings = field(
+        default_factory=lambda: ScaleSearchSettings(
+            1000, (0.5, 0.7, 0.85, 1.0, 1.2, 1.5), (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
         )
     )
-    word_insertion_penalties: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+    gmm_scale_search: ScaleSearchSettings = field(
+        default_factory=lambda: ScaleSearchSettings(
+            1000, (0.05, 0.07, 0.09, 0.12), (-1.0, 0.0, 1.0)
+        )
+    )
 
-    def scales_of(self, kind: ModelKind) -> ScaleGrid:
-        """The acoustic scales for a kind of model."""
-        return self.network_scales if kind == "network" else self.gmm_scales
+    def usual_acoustic_scale(self, kind: ModelKind) -> float:
+        """The acoustic scale of a kind of model where no other is given or found."""
+        return self.network_acoustic_scale if kind == "network" else self.gmm_acoustic_scale
+
+    def scale_search(self, kind: ModelKind) -> ScaleSearchSettings:
+        """What is tried for a kind of model."""
+        return self.network_scale_search if kind == "network" else self.gmm_scale_search
+
+    def beams_of_scale_search(self, kind: ModelKind) -> SearchSettings:
+        """How far the decodings look whose scales are compared."""
+        max_active = min(self.scale_search(kind).max_active, self.search.max_active)
+        return replace(
+            self.search,
+            max_active=max_active,
+            min_active=min(self.search.min_active, max_active - 1),
+        )
 
     def scales_for(
         self, kind: ModelKind, acoustic_scale: float | None, word_insertion_penalty: float | None
     ) -> Scales:
         """The given scales; those not given are the usual ones of the kind of model."""
         return Scales(
-            self.scales_of(kind).search if acoustic_scale is None else acoustic_scale,
+            self.usual_acoustic_scale(kind) if acoustic_scale is None else acoustic_scale,
             0.0 if word_insertion_penalty is None else word_insertion_penalty,
         )
-
-    def grid(self, kind: ModelKind) -> list[Scales]:
-        """Every combination, checked."""
-        scales = self.scales_of(kind)
-        if not scales.tried or not self.word_insertion_penalties:
-            raise InputError("decoding settings: list at least one acoustic scale and one penalty")
-        return [
-            Scales(acoustic_scale, penalty)
-            for acoustic_scale in scales.tried
-            for penalty in self.word_insertion_penalties
-        ]

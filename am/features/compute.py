@@ -22,7 +22,7 @@ from lhotse.features.io import available_storage_backends, get_writer
 
 from am.errors import InputError
 from am.features.extractors import SETTINGS_OF_KIND, LfbeSettings, make_extractor
-from am.features.feature_data import CUTS_NAME, write_feature_settings
+from am.features.feature_data import CUTS_NAME, one_line_reason, write_feature_settings
 from am.progress import track
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def _compute_part(part: _Part, settings: LfbeSettings) -> None:
             try:
                 features = _features_of(cut, extractor)
             except Exception as error:  # whatever a decoder raises is a reason to reject the cut
-                rejected.write(f"{cut.id}\t{' '.join(str(error).split()) or repr(error)}\n")
+                rejected.write(f"{cut.id}\t{one_line_reason(error)}\n")
                 continue
             cut.features = Features(
                 type=extractor.name,

@@ -52,6 +52,12 @@ def open_feature_data(folder: Path) -> CutSet:
     return cuts
 
 
+def one_line_reason(error: Exception) -> str:
+    """What went wrong, in one line, without the manifest that lhotse appends to its errors."""
+    reason, _, _ = str(error).partition("[extra info]")
+    return " ".join(reason.split()) or repr(error)
+
+
 def describe_features(folder: Path) -> FeatureDescription:
     """What kind of features a folder holds, as :func:`write_feature_settings` noted."""
     path = folder / SETTINGS_NAME

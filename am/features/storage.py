@@ -68,7 +68,7 @@ class Float16FileReader(FeaturesReader):
             data = stream.read(wanted * ITEM_BYTES)
         if len(data) != wanted * ITEM_BYTES:
             raise ValueError(
-                f"{self._path}: truncated: {len(data)} of {wanted * ITEM_BYTES} bytes at {key}; "
+                f"truncated: {len(data)} of {wanted * ITEM_BYTES} bytes at {key}; "
                 "run steps/make_features.py again"
             )
         return np.frombuffer(data, dtype="<f2").astype(np.float32).reshape(-1, dimension)

@@ -22,6 +22,9 @@ from am.errors import InputError
 GMM_NAME = "gmm.safetensors"
 # Log weight of the entries that only fill a table; exp of it is 0 in float32.
 PADDING_LOG_WEIGHT = -1e30
+# exp is 10 to 30 times slower where its result is denormal or 0, as for most Gaussians of a frame;
+# beside a term of 1, exp(-80) is nothing.
+LOWEST_EXPONENT = -80.0
 
 
 @dataclass(frozen=True)
@@ -141,14 +144,14 @@ class GmmTables:
             pdf_ids: (n,) distinct pdf-ids.
 
         Returns:
-            (T, n) float32, columns in the order of ``pdf_ids``.
+            (T, n) float32, columns in the order of ``pdf_ids``, each contiguous in memory.
         """
         order = np.argsort(self.group_of_pdf[pdf_ids], kind="stable")
         ordered = pdf_ids[order]
         first_of_group = np.searchsorted(
             self.group_of_pdf[ordered], np.arange(len(self.slots) + 1)
         ).tolist()
-        # Gaussians before pdfs: the sum over a mixture then runs over contiguous pdfs.
+        # Gaussians before pdfs before frames: sums over a mixture then add contiguous rows.
         chosen = [
             slots[self.row_of_pdf[ordered[first:last]]].T
             for slots, first, last in zip(
@@ -158,26 +161,31 @@ class GmmTables:
         rows = torch.from_numpy(np.concatenate([slots.ravel() for slots in chosen]))
         rows = rows.to(self.device)
         extended = torch.cat([frames, frames * frames], dim=1)
-        scores = torch.addmm(self.log_constants[rows], extended, self.coefficients[rows].T)
-        sums = torch.empty((len(frames), len(pdf_ids)), device=self.device)
-        first_column = 0
+        scores = torch.addmm(self.log_constants[rows, None], self.coefficients[rows], extended.T)
+        sums = torch.empty((len(pdf_ids), len(frames)), device=self.device)
+        first_row = 0
         for slots, first in zip(chosen, first_of_group, strict=False):
-            columns = scores[:, first_column : first_column + slots.size]
-            first_column += slots.size
             if slots.size:
-                mixtures = columns.unflatten(1, slots.shape)
-                sums[:, first : first + slots.shape[1]] = _log_sum_exp(mixtures)
+                mixtures = scores[first_row : first_row + slots.size].unflatten(0, slots.shape)
+                sums[first : first + slots.shape[1]] = _log_sum_exp(mixtures)
+            first_row += slots.size
         inverse = np.empty_like(order)
         inverse[order] = np.arange(len(order))
-        return sums.index_select(1, torch.from_numpy(inverse).to(self.device))
+        return sums.index_select(0, torch.from_numpy(inverse).to(self.device)).T
+
+
+def relative_likelihoods(scores: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """exp(score − highest score of ``dim``), overwriting ``scores``, and the highest scores."""
+    best = scores.amax(dim=dim, keepdim=True)
+    return scores.sub_(best).clamp_(min=LOWEST_EXPONENT).exp_(), best
 
 
 def _log_sum_exp(scores: torch.Tensor) -> torch.Tensor:
-    """Over axis 1 of (T, K, n), overwriting ``scores``, which saves torch.logsumexp's copies."""
-    best = scores.amax(dim=1)
-    if scores.shape[1] == 1:
-        return best
-    return scores.sub_(best[:, None]).exp_().sum(dim=1).log_().add_(best)
+    """Over axis 0 of (K, n, T), overwriting ``scores``."""
+    if len(scores) == 1:
+        return scores[0]
+    likelihoods, best = relative_likelihoods(scores, dim=0)
+    return likelihoods.sum(dim=0).log_().add_(best[0])
 
 
 def padded_size(count: int) -> int:

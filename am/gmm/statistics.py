@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from am.gmm.model import DiagonalGmms, GmmTables
+from am.gmm.model import DiagonalGmms, GmmTables, relative_likelihoods
 
 BLOCK_FRAMES = 32
 # Elements of one batched product, which bounds the memory of a call.
@@ -180,7 +180,9 @@ def _evaluate(
         extended,
         tables.coefficients[chosen].transpose(1, 2),
     )
-    totals = scores.logsumexp(dim=2, keepdim=True)
-    posteriors = torch.exp(scores - totals) * mask[:, :, None]
-    log_likelihood = float(totals[:, :, 0].masked_fill(~mask, 0.0).sum(dtype=torch.float64))
+    posteriors, best = relative_likelihoods(scores, dim=2)
+    totals = posteriors.sum(dim=2, keepdim=True)
+    posteriors *= mask[:, :, None] / totals
+    log_likelihoods = (totals.log_() + best)[:, :, 0].masked_fill(~mask, 0.0)
+    log_likelihood = float(log_likelihoods.sum(dtype=torch.float64))
     return _Blocks(extended, chosen, posteriors, int(present.sum()), log_likelihood)

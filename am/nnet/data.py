@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +23,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from am.errors import InputError
-from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
+from am.features.feature_data import (
+    CUTS_NAME,
+    describe_features,
+    one_line_reason,
+    open_feature_data,
+)
 from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
 from am.storage import RaggedStore
 
@@ -74,7 +80,7 @@ def load_features(cut: MonoCut) -> np.ndarray:
         return np.asarray(cut.load_features(), dtype=np.float32)
     except Exception as error:  # lhotse's storages raise whatever their libraries raise
         raise InputError(
-            f"{cut.features.storage_path}: cut {cut.id}: {' '.join(str(error).split())}"
+            f"{cut.features.storage_path}: cut {cut.id}: {one_line_reason(error)}"
         ) from error
 
 
@@ -164,7 +170,7 @@ class LabelledCuts:
                 durations, buckets, TimeConstraint(max_duration=settings.batch_seconds)
             )
             if buckets > 1
-            else []
+            else [math.inf]
         )
 
     def cuts(self) -> Iterator[MonoCut]:

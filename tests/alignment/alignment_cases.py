@@ -100,13 +100,16 @@ def state_sequences(
     """Every sequence of transition-states of a transcript, with its weight."""
     for phones, weight in phone_sequences(lang, word_ids):
         padded = [0, *phones, 0]
-        yield [
-            transitions.transition_state(
-                phone, state, int(tree.table[padded[i], phone, padded[i + 2], state])
-            )
-            for i, phone in enumerate(phones)
-            for state in range(TOPOLOGY.num_states(phone))
-        ], weight
+        yield (
+            [
+                transitions.transition_state(
+                    phone, state, int(tree.table[padded[i], phone, padded[i + 2], state])
+                )
+                for i, phone in enumerate(phones)
+                for state in range(TOPOLOGY.num_states(phone))
+            ],
+            weight,
+        )
 
 
 def alignments_of(states: list[int], num_frames: int) -> Iterator[list[int]]:

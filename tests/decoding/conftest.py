@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,5 +149,3 @@ def small() -> SimpleNamespace:
         write_graph=write_graph,
         write_data=write_data,
     )
-
-

@@ -1,24 +1,20 @@
 """Decoding and searching scales over data folders whose features are the scores."""
 
 import json
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from am.decoding.decode_data import decode_data
 from am.decoding.decoder import Scales, SearchSettings
-from am.decoding.processes import map_chunks
-from am.decoding.search_scales import best_scales, search_scales
-from am.decoding.settings import DecodingSettings, ScaleGrid
+from am.decoding.search_scales import best_scales, coordinate_search, search_scales
+from am.decoding.settings import DecodingSettings, ScaleSearchSettings
 from am.errors import InputError
 from am.scoring.transcripts import read_transcripts
 from am.scoring.word_errors import WordErrors, count_errors
-
-CPU = torch.device("cpu")
 
 
 def scores_of(word_string: str, margin: float = 5.0) -> np.ndarray:
@@ -86,43 +82,85 @@ def test_empty_data(tmp_path: Path, small: SimpleNamespace, stored_model: Path) 
         decode_data(graph, data, stored_model, tmp_path, Scales(1.0), SearchSettings())
 
 
-def test_search_equals_decoding_with_every_scale(
+def noisy_data(folder: Path, small: SimpleNamespace) -> tuple[Path, dict[str, list[str]]]:
+    """Cuts of four letters a word each, hidden in noise, and their words."""
+    generator = np.random.default_rng(0)
+    matrices, references = {}, {}
+    for index in range(12):
+        letters = [str(letter) for letter in generator.choice(["A", "B"], 4)]
+        noise = generator.normal(0, 2.5, (12, 2)).astype(np.float32)
+        matrices[f"cut{index}"] = scores_of("".join(3 * letter for letter in letters), 3.0) + noise
+        references[f"cut{index}"] = letters
+    texts = {cut_id: " ".join(words) for cut_id, words in references.items()}
+    return small.write_data(folder, matrices, texts), references
+
+
+def test_search_reports_what_decoding_gives(
     tmp_path: Path, small: SimpleNamespace, stored_model: Path
 ) -> None:
-    generator = np.random.default_rng(0)
-    texts = {f"cut{i}": "".join(generator.choice(["A", "B"], 4)) for i in range(12)}
-    matrices, references = {}, {}
-    for cut_id, letters in texts.items():
-        noise = generator.normal(0, 2.5, (12, 2)).astype(np.float32)
-        matrices[cut_id] = scores_of("".join(3 * letter for letter in letters), 3.0) + noise
-        references[cut_id] = " ".join(letters)
-    data = small.write_data(tmp_path / "data", matrices, references)
+    data, references = noisy_data(tmp_path / "data", small)
     graph = small.write_graph(tmp_path / "graph", small.loop_graph())
     settings = DecodingSettings(
-        network_scales=ScaleGrid(1.0, (0.3, 0.7, 1.0)), word_insertion_penalties=(-1.0, 0.0, 1.0)
+        network_scale_search=ScaleSearchSettings(100, (0.3, 0.7, 1.0), (-1.0, 0.0, 1.0))
     )
     output = tmp_path / "output"
     output.mkdir()
     best = search_scales(graph, data, stored_model, output, settings, jobs=2)
-    rows = json.loads((output / "grid.json").read_text())
-    assert len(rows) == 9
-    for row in rows:
-        scales = Scales(row["acoustic_scale"], row["word_insertion_penalty"])
-        folder = tmp_path / f"decoded{scales.acoustic_scale}{scales.word_insertion_penalty}"
+    header, *lines = (output / "tried.tsv").read_text().splitlines()
+    rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+    assert 5 <= len(rows) <= 7
+    for number, row in enumerate(rows):
+        scales = Scales(float(row["acoustic_scale"]), float(row["word_insertion_penalty"]))
+        folder = tmp_path / f"decoded{number}"
         folder.mkdir()
         decode_data(graph, data, stored_model, folder, scales, SearchSettings())
         hypotheses = read_transcripts(folder / "hypotheses.txt")
-        errors = sum(
-            (count_errors(references[c].split(), hypotheses[c]) for c in references), WordErrors()
-        )
-        assert errors.as_row() == {name: row[name] for name in errors.as_row()}
-    assert min(row["wer_percent"] for row in rows) == next(
-        row["wer_percent"]
-        for row in rows
-        if Scales(row["acoustic_scale"], row["word_insertion_penalty"]) == best
-    )
+        errors = sum((count_errors(w, hypotheses[c]) for c, w in references.items()), WordErrors())
+        assert {name: str(value) for name, value in errors.as_row().items()} == {
+            name: row[name] for name in errors.as_row()
+        }
     assert Scales.load(output / "best_scale.json") == best
-    assert len((output / "grid.tsv").read_text().splitlines()) == 4
+    chosen = json.loads((output / "best_scale.json").read_text())
+    assert chosen["wer_percent"] == min(float(row["wer_percent"]) for row in rows)
+
+
+def bowl(centre: Scales) -> Callable[[Sequence[Scales]], list[WordErrors]]:
+    """Error counts that grow with the distance from ``centre``."""
+
+    def evaluate(candidates: Sequence[Scales]) -> list[WordErrors]:
+        return [
+            WordErrors(
+                1000,
+                substitutions=round(
+                    100 * abs(scales.acoustic_scale - centre.acoustic_scale)
+                    + 10 * abs(scales.word_insertion_penalty - centre.word_insertion_penalty)
+                ),
+            )
+            for scales in candidates
+        ]
+
+    return evaluate
+
+
+@pytest.mark.parametrize("acoustic_scale", [0.5, 0.7, 1.0])
+@pytest.mark.parametrize("penalty", [-1.0, 0.0, 2.0])
+def test_search_finds_the_bottom_of_a_bowl(acoustic_scale: float, penalty: float) -> None:
+    settings = ScaleSearchSettings(100, (0.5, 0.7, 1.0), (-1.0, 0.0, 1.0, 2.0))
+    centre = Scales(acoustic_scale, penalty)
+    tried = coordinate_search(bowl(centre), settings, usual=1.0)
+    assert best_scales(tried, usual=1.0) == centre
+    assert len(tried) <= 3 + 3 + 2
+
+
+def test_no_scales_are_tried_twice() -> None:
+    asked: list[Scales] = []
+
+    def evaluate(candidates: Sequence[Scales]) -> list[WordErrors]:
+        asked.extend(candidates)
+        return bowl(Scales(0.7, 0.0))(candidates)
+
+    coordinate_search(evaluate, ScaleSearchSettings(100, (0.5, 0.7, 1.0), (-1.0, 0.0)), usual=1.0)
+    assert len(asked) == len(set(asked)) == 4
 
 
 def test_search_needs_transcripts(
@@ -135,54 +173,35 @@ def test_search_needs_transcripts(
 
 
 def test_ties_go_to_the_smallest_penalty_then_the_usual_scale() -> None:
-    grid = [Scales(s, p) for s in (0.5, 1.0, 2.0) for p in (-1.0, 0.0, 1.0)]
-    same = [WordErrors(10, 1, 1, 1)] * len(grid)
-    assert grid[best_scales(grid, same, usual=1.0)] == Scales(1.0, 0.0)
-    assert grid[best_scales(grid, same, usual=1.9)] == Scales(2.0, 0.0)
-    same[0] = WordErrors(10, 0, 1, 1)
-    assert grid[best_scales(grid, same, usual=1.0)] == Scales(0.5, -1.0)
+    tried = {Scales(s, p): WordErrors(10, 1, 1, 1) for s in (0.5, 1.0, 2.0) for p in (-1.0, 0.0)}
+    assert best_scales(tried, usual=1.0) == Scales(1.0, 0.0)
+    assert best_scales(tried, usual=1.9) == Scales(2.0, 0.0)
+    tried[Scales(0.5, -1.0)] = WordErrors(10, 0, 1, 1)
+    assert best_scales(tried, usual=1.0) == Scales(0.5, -1.0)
 
 
-def test_settings_need_a_grid() -> None:
-    with pytest.raises(InputError, match="at least one"):
-        DecodingSettings(word_insertion_penalties=()).grid("network")
-
-
-def _double(state: int, chunk: list[int]) -> list[int]:
-    return [state * item for item in chunk]
-
-
-def _break_down(state: int, chunk: list[int]) -> list[int]:
-    import os
-
-    os._exit(9)
-
-
-@pytest.mark.parametrize("jobs", [1, 3])
-def test_results_come_in_order(jobs: int) -> None:
-    chunks = map_chunks(_double, partial(int, 2), range(50), jobs, chunk_size=4, device=CPU)
-    assert [item for chunk in chunks for item in chunk] == list(range(0, 100, 2))
-
-
-def test_items_are_read_as_needed() -> None:
-    taken = []
-    items = (taken.append(i) or i for i in range(1000))  # type: ignore[func-returns-value]
-    chunks = map_chunks(_double, partial(int, 2), items, 2, chunk_size=1, device=CPU)
-    next(chunks)
-    assert len(taken) < 20
-    chunks.close()  # type: ignore[attr-defined]
-
-
-def test_killed_process_is_told() -> None:
-    with pytest.raises(InputError, match="killed"):
-        list(map_chunks(_break_down, partial(int, 2), range(4), 2, chunk_size=1, device=CPU))
-
-
-def test_state_is_made_by_each_process_where_memory_cannot_be_shared(
-    monkeypatch: pytest.MonkeyPatch,
+def test_best_at_the_edge_is_told(
+    tmp_path: Path,
+    small: SimpleNamespace,
+    stored_model: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("sys.platform", "elsewhere")
-    chunks = map_chunks(_double, partial(int, 3), range(5), 2, chunk_size=2, device=CPU)
-    assert [item for chunk in chunks for item in chunk] == [0, 3, 6, 9, 12]
+    data, _ = noisy_data(tmp_path / "data", small)
+    graph = small.write_graph(tmp_path / "graph", small.loop_graph())
+    settings = DecodingSettings(network_scale_search=ScaleSearchSettings(100, (0.01, 0.02), (0.0,)))
+    search_scales(graph, data, stored_model, tmp_path, settings)
+    assert "the best acoustic scale, 0.0" in caplog.text and "at the edge" in caplog.text
+    assert "penalty" not in caplog.text
 
 
+@pytest.mark.parametrize("scales", [(), (1.0, 0.5), (0.5, 0.5)])
+def test_settings_are_ascending(scales: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="acoustic_scales must be one or more ascending"):
+        ScaleSearchSettings(100, scales, (0.0,))
+
+
+def test_scales_that_are_not_given_are_the_usual_ones() -> None:
+    settings = DecodingSettings(network_acoustic_scale=0.8, gmm_acoustic_scale=0.1)
+    assert settings.scales_for("network", None, None) == Scales(0.8, 0.0)
+    assert settings.scales_for("gmm", None, 0.5) == Scales(0.1, 0.5)
+    assert settings.scales_for("gmm", 0.07, None) == Scales(0.07, 0.0)

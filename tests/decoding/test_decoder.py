@@ -93,6 +93,12 @@ def test_bad_scales(acoustic_scale: float) -> None:
         Scales(1.0, float("nan"))
 
 
+@pytest.mark.parametrize("beams", [(0.0, 10, 1), (13.0, 10, 10), (13.0, 10, -1)])
+def test_bad_beams(beams: tuple[float, int, int]) -> None:
+    with pytest.raises(InputError, match="search: "):
+        SearchSettings(*beams)
+
+
 def test_scales_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "best_scale.json"
     with pytest.raises(InputError, match="search_scales"):

@@ -87,6 +87,7 @@ def test_bad_audio_is_listed_and_too_much_of_it_stops(tmp_path):
     cut_id, reason = (output / "rejected.tsv").read_text().strip().split("\t")
     assert cut_id == "cut-2"
     assert "2.wav" in reason
+    assert "MonoCut" not in reason
 
 
 def test_bad_input_is_named(tmp_path):

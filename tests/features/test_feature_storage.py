@@ -1,5 +1,7 @@
 """The float16 file: what is written comes back, whole or in part, through lhotse."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,7 +60,6 @@ def test_lhotse_finds_the_reader_by_its_name(tmp_path):
 
 def test_a_truncated_file_is_named(tmp_path):
     path, keys = write(tmp_path, [np.ones((10, 2))])
-    with open(path, "r+b") as stream:
-        stream.truncate(30)
-    with pytest.raises(ValueError, match=r"features\.f16: truncated"):
+    os.truncate(path, 30)
+    with pytest.raises(ValueError, match="truncated: 30 of 40 bytes"):
         Float16FileReader(path).read(keys[0])

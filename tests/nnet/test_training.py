@@ -268,14 +268,16 @@ def test_a_cut_with_another_number_of_labels_is_named(task):
     truth = {cut_id: np.repeat(store[cut_id]["pdf_ids"], 3) for cut_id in store}
     truth["labeled-0-007"] = truth["labeled-0-007"][3:]
     make_labels(task.labels / "labeled", truth, task.senones)
-    with pytest.raises(InputError, match="cut labeled-0-007: .* labels, but"):
+    with pytest.raises(InputError, match=r"cut labeled-0-007: .* labels, but"):
         train_cross_entropy(*task.inputs(), task.output("network"), SETTINGS, "cpu")
 
 
 def test_a_label_outside_the_senones_is_named(task):
-    truth = {"labeled-0-003": np.full(9, NUM_PDFS)}
+    store = RaggedStore(task.labels / "labeled")
+    truth = {cut_id: np.repeat(store[cut_id]["pdf_ids"], 3) for cut_id in store}
+    truth["labeled-0-003"][-3:] = NUM_PDFS
     make_labels(task.labels / "labeled", truth, task.senones)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="cut labeled-0-003: a label outside 0 … 5"):
         train_cross_entropy(*task.inputs(), task.output("network"), SETTINGS, "cpu")
 
 

@@ -41,9 +41,7 @@ def test_interval_agrees_with_kaldialign() -> None:
         words = [str(word) for word in generator.integers(0, 50, generator.integers(3, 12))]
         references.append(words)
         hypotheses.append(["x" if generator.random() < 0.2 else word for word in words])
-    errors = np.array(
-        [sum(a != b for a, b in zip(r, h, strict=True)) for r, h in zip(references, hypotheses, strict=True)]
-    )
+    errors = np.array([hypothesis.count("x") for hypothesis in hypotheses])
     interval = wer_interval(errors, np.array([len(r) for r in references]), seed=1)
     known = kaldialign.bootstrap_wer_ci(references, hypotheses, replications=10_000, seed=3)
     assert interval.low == pytest.approx(known["ci95min"], abs=0.004)

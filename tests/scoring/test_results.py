@@ -33,7 +33,7 @@ def systems(tmp_path: Path, make_data: Make, make_decoding: Make) -> dict[str, P
             hypotheses = {}
             for cut in cuts:
                 errors = min(left, 3)
-                hypotheses[cut] = " ".join(["x"] * errors + ["a b c d e".split()[errors:]][0])
+                hypotheses[cut] = " ".join(["x"] * errors + [["a", "b", "c", "d", "e"][errors:]][0])
                 left -= errors
             decoded = make_decoding(folder / f"decode_{test}", hypotheses)
             (folder / f"score_{test}").mkdir()

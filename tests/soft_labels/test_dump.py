@@ -147,14 +147,14 @@ def test_a_whole_store_is_left_alone(tmp_path, teacher, unlabeled):
 def test_bad_input_is_named(tmp_path, teacher, unlabeled):
     output = tmp_path / "soft_labels"
     too_many = dataclasses.replace(SETTINGS, top_k=NUM_PDFS + 1)
-    with pytest.raises(InputError, match="--top-k 7: .* has 6 senones"):
+    with pytest.raises(InputError, match=r"--top-k 7: .* has 6 senones"):
         dump_soft_labels(unlabeled, teacher, output, too_many, 1, "cpu")
     path = unlabeled / "features.json"
     description = json.loads(path.read_text())
     path.write_text(json.dumps({**description, "dimension": 64}))
-    with pytest.raises(InputError, match="64 values every 0.01 s, but"):
+    with pytest.raises(InputError, match=r"64 values every 0\.01 s, but"):
         dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
     path.write_text(json.dumps(description))
     (unlabeled / "features.f16").write_bytes(b"")
-    with pytest.raises(InputError, match=r"cut unlabeled-0-000: .* truncated"):
+    with pytest.raises(InputError, match=r"cut unlabeled-0-\d\d\d: .* again$"):
         dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")

@@ -1,0 +1,48 @@
+"""Work in several processes."""
+
+import os
+from functools import partial
+
+import pytest
+import torch
+
+from am.decoding.processes import map_chunks
+from am.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def _double(state: int, chunk: list[int]) -> list[int]:
+    return [state * item for item in chunk]
+
+
+def _break_down(state: int, chunk: list[int]) -> list[int]:
+    os._exit(9)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_results_come_in_order(jobs: int) -> None:
+    chunks = map_chunks(_double, partial(int, 2), range(50), jobs, chunk_size=4, device=CPU)
+    assert [item for chunk in chunks for item in chunk] == list(range(0, 100, 2))
+
+
+def test_items_are_read_as_needed() -> None:
+    taken = []
+    items = (taken.append(i) or i for i in range(1000))  # type: ignore[func-returns-value]
+    chunks = map_chunks(_double, partial(int, 2), items, 2, chunk_size=1, device=CPU)
+    next(chunks)
+    assert len(taken) < 20
+    chunks.close()  # type: ignore[attr-defined]
+
+
+def test_killed_process_is_told() -> None:
+    with pytest.raises(InputError, match="killed"):
+        list(map_chunks(_break_down, partial(int, 2), range(4), 2, chunk_size=1, device=CPU))
+
+
+def test_state_is_made_by_each_process_where_memory_cannot_be_shared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.platform", "elsewhere")
+    chunks = map_chunks(_double, partial(int, 3), range(5), 2, chunk_size=2, device=CPU)
+    assert [item for chunk in chunks for item in chunk] == [0, 3, 6, 9, 12]

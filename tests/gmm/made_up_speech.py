@@ -1,0 +1,104 @@
+"""A feature data folder of made-up speech: every state of a phone has frames of its own kind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from lhotse import CutSet, Features, MonoCut, SupervisionSegment
+
+from am.features.storage import Float16FileWriter
+from am.lang.lang import Lang
+from am.lang.prepare import LangSettings, prepare_lang
+
+MFCC_DIM = 5
+LEXICON = "go G OW\nno N OW\nnoon N UW N\ngone G AO N\ngone G OW N\nwon W AO N\nwoo W UW\n"
+PHONES = ("SIL", "G", "OW", "N", "UW", "AO", "W")
+STATES = 3
+
+
+def make_lang(folder: Path) -> Lang:
+    """A lang folder of 5 words, one with two pronunciations; 3 states a phone."""
+    folder.mkdir(parents=True)
+    (folder / "lexicon.txt").write_text(LEXICON)
+    (folder / "lang").mkdir()
+    settings = LangSettings(silence_states=STATES, position_dependent_phones=False)
+    prepare_lang(folder / "lexicon.txt", settings, folder / "lang")
+    return Lang.load(folder / "lang")
+
+
+def make_data(
+    folder: Path, num_cuts: int, seed: int = 0, odd_cuts: bool = False
+) -> dict[str, list[str]]:
+    """Write MFCC and transcripts of two speakers; return the true phone of each frame by cut.
+
+    With ``odd_cuts``, a cut without text, one with an unknown word and one that is too short
+    are added.
+    """
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(seed)
+    kinds = np.random.default_rng(99).normal(0, 4, (len(PHONES), STATES, MFCC_DIM))
+    pronunciations: dict[str, list[list[str]]] = {}
+    for line in LEXICON.splitlines():
+        word, *phones = line.split()
+        pronunciations.setdefault(word, []).append(phones)
+    truth: dict[str, list[str]] = {}
+    texts: dict[str, str | None] = {}
+    matrices: dict[str, np.ndarray] = {}
+
+    def say(cut_id: str, words: list[str]) -> None:
+        phones = ["SIL"]
+        for word in words:
+            choices = pronunciations.get(word, [["AO"]])
+            phones += choices[generator.integers(len(choices))]
+            phones += ["SIL"] if generator.random() < 0.4 else []
+        states = [
+            (phone, state)
+            for phone in phones
+            for state in range(STATES)
+            for _ in range(generator.integers(2, 6))
+        ]
+        means = np.array([kinds[PHONES.index(phone), state] for phone, state in states])
+        shift = 3.0 * (int(cut_id[1:]) % 2)
+        matrices[cut_id] = means + shift + generator.normal(0, 1, means.shape)
+        truth[cut_id] = [phone for phone, _ in states]
+        texts[cut_id] = " ".join(words)
+
+    words = sorted(pronunciations)
+    for number in range(num_cuts):
+        say(f"u{number:03d}", [words[i] for i in generator.integers(0, len(words), 5)])
+    if odd_cuts:
+        say("u900", ["go", "no"])
+        texts["u900"] = None
+        say("u901", ["go", "xyzzy"])
+        say("u902", ["go", "no", "noon"])
+        matrices["u902"] = matrices["u902"][:8]
+    cuts = []
+    with Float16FileWriter(folder / "features") as storage:
+        for cut_id, matrix in matrices.items():
+            duration = len(matrix) * 0.01
+            features = Features(
+                type="mfcc",
+                num_frames=len(matrix),
+                num_features=MFCC_DIM,
+                frame_shift=0.01,
+                sampling_rate=16000,
+                start=0.0,
+                duration=duration,
+                storage_type=storage.name,
+                storage_path=storage.storage_path,
+                storage_key=storage.write(cut_id, matrix),
+                recording_id=cut_id,
+                channels=0,
+            )
+            supervision = SupervisionSegment(
+                cut_id, cut_id, 0.0, duration, text=texts[cut_id], speaker=f"s{int(cut_id[1:]) % 2}"
+            )
+            cuts.append(
+                MonoCut(cut_id, 0.0, duration, 0, features=features, supervisions=[supervision])
+            )
+    CutSet.from_cuts(cuts).to_file(folder / "cuts.jsonl.gz")
+    description = {"kind": "mfcc", "dimension": MFCC_DIM, "frame_shift": 0.01}
+    (folder / "features.json").write_text(json.dumps(description))
+    return truth
