@@ -109,7 +109,7 @@ run_recipe_stages() {
   fi
 
   if begin_stage 7 "teacher, cross-entropy"; then
-    steps/train_ce.py --config "$(settings teacher.yaml)" --seed "$seed" --device "$device" \
+    steps/train_ce.py --config "$(settings teacher.yaml)" --set "trainer.seed=$seed" --device "$device" \
       "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$exp/teacher_ce"
   fi
 
@@ -123,7 +123,7 @@ run_recipe_stages() {
   fi
 
   if begin_stage 11 "baseline: the student on labelled speech alone"; then
-    steps/train_ce.py --config "$(settings student.yaml)" --seed "$seed" --device "$device" \
+    steps/train_ce.py --config "$(settings student.yaml)" --set "trainer.seed=$seed" --device "$device" \
       "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \
       "$exp/student_supervised"
   fi
@@ -146,8 +146,8 @@ run_recipe_stages() {
 
 # train_student NAME SCHEDULE
 train_student() {
-  steps/train_student.py --config "$(settings student_scheduled.yaml)" --set "schedule=$2" \
-    --seed "$seed" --device "$device" "$data/labeled/lfbe" "$data/unlabeled/lfbe" "$data/dev/lfbe" \
+  steps/train_student.py --config "$(settings student_scheduled.yaml)" --set "schedule.schedule=$2" \
+    --set "trainer.seed=$seed" --device "$device" "$data/labeled/lfbe" "$data/unlabeled/lfbe" "$data/dev/lfbe" \
     "$exp/senones" "$exp/senone_labels" "$data/unlabeled/soft_labels" "$exp/$1"
 }
 

@@ -15,7 +15,13 @@ from am.alignment.alignment_folder import FIELD, KIND
 from am.alignment.failures import FAILED_NAME, write_failures
 from am.alignment.training_graph import GraphCompiler, TrainingGraph
 from am.alignment.transcripts import Transcripts
-from am.alignment.viterbi import Alignment, AlignmentScales, align_batch, batches_by_size
+from am.alignment.viterbi import (
+    MAX_UTTERANCE_CELLS,
+    Alignment,
+    AlignmentScales,
+    align_batch,
+    batches_by_size,
+)
 from am.alignment.worker_threads import map_in_threads
 from am.errors import InputError
 from am.features.feature_data import describe_features, open_feature_data
@@ -133,6 +139,11 @@ class _Aligner:
             if len(model_input) < graph.min_frames:
                 self.failures.append(
                     (cut.id, f"too short: {len(model_input)} frames for {graph.min_frames} states")
+                )
+                continue
+            if len(model_input) * graph.num_states > MAX_UTTERANCE_CELLS:
+                self.failures.append(
+                    (cut.id, f"too long: {len(model_input)} frames; cut it into utterances")
                 )
                 continue
             part.append(_Utterance(cut.id, graph, model_input))

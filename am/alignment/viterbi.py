@@ -21,6 +21,8 @@ from am.hmm.transitions import TransitionModel
 
 # Emission scores and back pointers of a batch: T * N of each.
 MAX_BATCH_CELLS = 8_000_000
+# An utterance of more (7 minutes of read speech, say) is not aligned: it would take 2 GB.
+MAX_UTTERANCE_CELLS = 400_000_000
 _STAY, _ADVANCE, _FIRST_JUMP = 0, 1, 2
 
 
@@ -81,7 +83,7 @@ class GraphBatch:
 
     def _joined(self, graphs: Sequence[TrainingGraph], which: str) -> tuple[np.ndarray, np.ndarray]:
         states = [
-            getattr(graph, f"{which}_states") + offset
+            getattr(graph, f"{which}_states").astype(np.int64) + offset
             for graph, offset in zip(graphs, self.offsets, strict=False)
         ]
         return np.concatenate(states), np.concatenate(
@@ -90,8 +92,12 @@ class GraphBatch:
 
     def _pad_jumps(self, graphs: Sequence[TrainingGraph]) -> None:
         pairs = list(zip(graphs, self.offsets, strict=False))
-        targets = np.concatenate([graph.jump_targets + offset for graph, offset in pairs])
-        sources = np.concatenate([graph.jump_sources + offset for graph, offset in pairs])
+        targets = np.concatenate(
+            [graph.jump_targets.astype(np.int64) + offset for graph, offset in pairs]
+        )
+        sources = np.concatenate(
+            [graph.jump_sources.astype(np.int64) + offset for graph, offset in pairs]
+        )
         weights = np.concatenate([graph.jump_weights for graph in graphs])
         self.jump_targets, row, counts = np.unique(targets, return_inverse=True, return_counts=True)
         width = int(counts.max(initial=1))
@@ -236,8 +242,12 @@ def align_batch(
         device: where tensors live.
 
     Yields:
-        the alignment of each utterance, or None if no path has as few or as many states.
+        the alignment of each utterance, or None if it has fewer frames than the shortest path
+        has states, or more than ``MAX_UTTERANCE_CELLS`` frames × states.
     """
+    if len(graphs) == 1 and graphs[0].num_states * int(num_frames[0]) > MAX_UTTERANCE_CELLS:
+        yield None
+        return
     batch = GraphBatch(graphs, num_frames, scaled_log_transitions(transitions, scales), device)
     emissions = torch.empty((int(num_frames[0]), int(batch.offsets[-1])), device=device)
     removed = np.zeros(len(graphs))

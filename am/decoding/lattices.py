@@ -81,10 +81,10 @@ class LatticeMaker:
 
         Where no path ends in a final state, every state of the last frame counts as final.
         """
-        if len(scores) == 0 or not self._decoder.decode(
-            scaled_decodable(scores, self._acoustic_scale)
-        ):
+        if len(scores) == 0:
             return None
+        # decode() says whether a final state was reached, not whether there is a lattice.
+        self._decoder.decode(scaled_decodable(scores, self._acoustic_scale))
         found, lattice = self._decoder.get_raw_lattice()
         if not found:
             return None

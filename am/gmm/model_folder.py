@@ -111,7 +111,8 @@ class LoadedGmm:
         Returns:
             (T, pdfs) float32 on the device.
         """
-        return self.log_likelihoods_of(self.model_input(cut, normalisation), self._all_pdfs)
+        model_input = self.model_input(cut, normalisation)
+        return self.log_likelihoods_of(model_input, self._all_pdfs).contiguous()
 
     def log_likelihoods_of(self, model_input: torch.Tensor, pdf_ids: np.ndarray) -> torch.Tensor:
         """(T, n) natural logs of n distinct pdfs for model input (T, D)."""

@@ -25,7 +25,7 @@ from am.errors import InputError
 from am.gmm.mllt import estimate_mllt
 from am.gmm.model_folder import GmmHmm
 from am.gmm.passes import gather_mllt, realign, update
-from am.gmm.training_data import CHUNK_FRAMES, TrainingData
+from am.gmm.training_data import TrainingData
 from am.gmm.update import split, split_targets
 from am.lang.lang import Lang
 
@@ -56,6 +56,12 @@ class EmSettings:
     min_occupancy: float = 10.0
     acoustic_scale: float = 0.1
     self_loop_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.num_iterations < 1:
+            raise ValueError(f"num_iterations must be at least 1, not {self.num_iterations}")
+        if min(self.acoustic_scale, self.self_loop_scale) < 0:
+            raise ValueError("acoustic_scale and self_loop_scale must not be below 0")
 
     def gaussians_at(self, iteration: int, at_first: int) -> int:
         """How many Gaussians there should be after ``iteration`` (from 1)."""
@@ -198,17 +204,19 @@ class Trainer:
         return speech
 
     def unaligned(self, state: TrainingState) -> list[tuple[str, str]]:
-        """Utterances without frames in the last alignment, with the reason."""
+        """Cuts without a path in the last alignment, with the reason."""
         alignment = self.data.open_alignment(state.alignment_iteration)
         left_out = np.flatnonzero(alignment[self.data.offsets[:-1]] == 0)
         return [
-            (self.data.cut_ids[utterance], f"too short: {self.data.num_frames[utterance]} frames")
+            (
+                self.data.cut_ids[utterance],
+                f"too short or too long to align: {self.data.num_frames[utterance]} frames",
+            )
             for utterance in left_out
         ]
 
     def _check_alignable(self, state: TrainingState) -> None:
-        aligned = self.data.open_alignment(state.alignment_iteration)
-        if not np.any(aligned[:: max(1, len(aligned) // CHUNK_FRAMES)]):
+        if len(self.unaligned(state)) == len(self.data.cut_ids):
             raise InputError(
                 "no utterance could be aligned; check transcripts, lexicon and durations"
             )

@@ -15,6 +15,7 @@ from typing import Literal
 from am.errors import InputError
 
 LABELED = "labeled"
+MAX_PLAN_LINES = 10
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,12 @@ def describe_plan(plan: Sequence[Pass], frames: Mapping[str, int], frame_shift: 
     for index in range(1, len(plan) + 1):
         if index < len(plan) and names[index] == names[run_start]:
             continue
-        passes = f"passes {run_start + 1} to {index}"
+        if len(lines) == MAX_PLAN_LINES:
+            lines.append(f"and so on to pass {len(plan)}")
+            break
+        last = f" to {index}" if index > run_start + 1 else ""
         factor = plan[run_start].learning_rate_factor
         sources = ", ".join(dict.fromkeys(p.source for p in plan[run_start:index]))
-        lines.append(f"{passes}: {sources}, learning rate x {factor:g}")
+        lines.append(f"pass {run_start + 1}{last}: {sources}, learning rate x {factor:g}")
         run_start = index
     return lines

@@ -80,7 +80,7 @@ def _wer_section(
     rows: Sequence[System], columns: Sequence[str], reference: System | None, seed: int
 ) -> str:
     pooled = [POOLED] if len(columns) > 1 else []
-    header = ["system", "parameters", "senones", "dev", *columns, *pooled]
+    header = ["system", "size", "senones", "dev", *columns, *pooled]
     table = []
     for row in rows:
         dev = f"{row.dev['wer_percent']:.1f}" if "wer_percent" in row.dev else NOTHING
@@ -90,7 +90,10 @@ def _wer_section(
     note = "Word error rate in percent, [95 % bootstrap interval]"
     if reference is not None:
         note += f", and the relative change against “{reference.name}”"
-    note += ". “dev” is the lowest of the search for scales."
+    note += (
+        ". “size” counts parameters; “dev” is the lowest rate of the search for scales, which "
+        "looks less far than decoding."
+    )
     return f"{note}\n\n{markdown_table(header, table)}"
 
 

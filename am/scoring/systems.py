@@ -135,8 +135,9 @@ def _commands(folder: Path, test_sets: Sequence[str]) -> dict[str, str]:
 
 
 def _without_host_path(command: str) -> str:
-    """The command line with paths below the working folder made relative to it."""
-    return command.replace(f"{Path.cwd()}/", "")
+    """The command line with the tool as ``steps/x.py`` and paths relative to the working folder."""
+    tool, *rest = command.split(" ")
+    return " ".join(["/".join(Path(tool).parts[-2:]), *rest]).replace(f"{Path.cwd()}/", "")
 
 
 def _find(settings: object, key: str) -> str | None:

@@ -49,9 +49,9 @@ class DenominatorSettings:
         cuts_per_shard: lattices a file.
     """
 
-    acoustic_scale: float = 0.7
+    acoustic_scale: float = 0.5
     lattices: LatticeSettings = field(
-        default_factory=lambda: LatticeSettings(beam=9.0, lattice_beam=6.0)
+        default_factory=lambda: LatticeSettings(beam=9.0, lattice_beam=7.0)
     )
     cuts_per_shard: int = 64
 

@@ -38,7 +38,7 @@ WITHOUT_LATTICES_NAME = "labeled_without_lattices.txt"
 
 def _trainer_defaults() -> TrainerSettings:
     return TrainerSettings(
-        learning_rate=5e-5, final_learning_rate_ratio=0.3, warm_up_updates=10, gradient_clip=1.0
+        learning_rate=2e-4, final_learning_rate_ratio=0.3, warm_up_updates=10, gradient_clip=1.0
     )
 
 

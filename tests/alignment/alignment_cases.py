@@ -78,7 +78,7 @@ def random_transitions(generator: np.random.Generator) -> TransitionModel:
 
 
 def phone_sequences(lang: Lang, word_ids: list[int]) -> Iterator[tuple[list[int], float]]:
-    """Every phone sequence of a transcript with its natural log weight, one choice after another."""
+    """Every phone sequence of a transcript, with its natural log weight."""
     gaps = itertools.product([False, True], repeat=len(word_ids) + 1)
     choices = itertools.product(*(lang.pronunciations[word] for word in word_ids))
     for silent, chosen in itertools.product(list(gaps), list(choices)):

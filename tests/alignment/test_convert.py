@@ -64,14 +64,14 @@ def aligned_with(
     ends = np.flatnonzero(old.phone_ends(ids, np.array([0, 2, 1, 2, 1])))
     phones = [0, *old.phones_of(ids[ends]).tolist(), 0]
     result = []
-    frame = 0
+    start = 0
     for segment, end in enumerate(ends):
-        for frame in range(frame, end + 1):
+        for frame in range(start, end + 1):
             state = int(old.states_of(ids[frame : frame + 1])[0])
             left, centre, right = phones[segment : segment + 3]
             pdf_id = int(tree.table[left, centre, right, state])
             assert pdf_id < NUM_PDFS
             stays = int(ids[frame]) % 2
             result.append(2 * new.transition_state(centre, state, pdf_id) - stays)
-        frame += 1
+        start = end + 1
     return np.array(result)

@@ -79,3 +79,19 @@ def test_lattices_hold_every_path_and_its_two_costs(small: SimpleNamespace) -> N
 def test_no_path_no_lattice(small: SimpleNamespace) -> None:
     maker = LatticeMaker(small.loop_graph(), 1.0, LatticeSettings())
     assert maker.make(np.zeros((0, 2), dtype=np.float32)) is None
+
+
+def test_unfinished_paths_make_a_lattice() -> None:
+    fst = kaldifst.StdVectorFst()
+    for _ in range(4):
+        fst.add_state()
+    fst.start = 0
+    for state in range(3):  # exactly three frames are final
+        fst.add_arc(state, kaldifst.StdArc(1, state + 1, 0.5, state + 1))
+    fst.set_final(3, 0.25)
+    maker = LatticeMaker(fst, 1.0, LatticeSettings())
+    for num_frames, cost in ((2, 1.0), (3, 1.75)):
+        lattice = maker.make(np.zeros((num_frames, 1), dtype=np.float32))
+        assert lattice is not None
+        assert paths_of(lattice) == [(tuple(range(1, num_frames + 1)), cost, 0.0)]
+    assert maker.make(np.zeros((4, 1), dtype=np.float32)) is None

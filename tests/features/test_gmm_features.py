@@ -112,7 +112,7 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     frames = np.random.default_rng(4).normal(0, 1, (9, 3)).astype(np.float32)
     assert np.array_equal(again.model_input(frames), features.model_input(frames))
     (tmp_path / "transform.safetensors").unlink()
-    with pytest.raises(InputError, match="transform.safetensors"):
+    with pytest.raises(InputError, match=r"transform\.safetensors"):
         GmmFeatures.load(tmp_path)
 
 

@@ -206,9 +206,9 @@ def test_other_phones_are_refused(task: Task, tmp_path: Path) -> None:
         phones = (other / "phones.txt").read_text()
         (other / "phones.txt").write_text(phones.replace("OW", "UH"))
     lang = task.lang.folder
-    with pytest.raises(InputError, match="phones.txt: differs"):
+    with pytest.raises(InputError, match=r"phones\.txt: differs"):
         align_data(task.data, lang, tmp_path / "mono", tmp_path, AlignmentScales(), CPU)
-    with pytest.raises(InputError, match="phones.txt: differs"):
+    with pytest.raises(InputError, match=r"phones\.txt: differs"):
         train_deltas(
             task.data,
             lang,
@@ -235,6 +235,16 @@ def test_other_features_are_refused(task: Task, tmp_path: Path) -> None:
     (narrow / "features.json").write_text(json.dumps({**stored, "mfcc_dim": MFCC_DIM + 1}))
     with pytest.raises(InputError, match=f"MFCC of {MFCC_DIM} coefficients"):
         align_data(task.data, task.lang.folder, narrow, tmp_path, AlignmentScales(), CPU)
+
+
+def test_what_would_not_fit_into_memory_is_listed(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("am.alignment.align_data.MAX_UTTERANCE_CELLS", 4500)
+    store = task.align(task.mono, tmp_path / "ali")
+    failed = (tmp_path / "ali" / "failed.tsv").read_text()
+    assert 0 < len(store) < 41
+    assert failed.count("too long") == 41 - len(store)
 
 
 def test_a_half_copied_model_is_refused(task: Task, tmp_path: Path) -> None:

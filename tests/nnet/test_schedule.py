@@ -47,9 +47,21 @@ def test_the_plan_is_told_in_hours_and_runs():
     assert describe_plan(plan, frames, 0.03) == [
         "2 passes over unlabeled part data, 1.00 hours of speech in all",
         "2 passes over labeled data, 2.00 hours of speech in all",
-        "passes 1 to 2: unlabeled-000, unlabeled-001, learning rate x 1",
-        "passes 3 to 4: labeled, learning rate x 1.5",
+        "pass 1 to 2: unlabeled-000, unlabeled-001, learning rate x 1",
+        "pass 3 to 4: labeled, learning rate x 1.5",
     ]
+
+
+def test_a_long_plan_is_cut_short():
+    plan = scheduled_plan(ScheduleSettings(epochs=5, parts=5))
+    frames = {one.source: 1000 for one in plan}
+    lines = describe_plan(plan, frames, 0.03)
+    assert lines[2:4] == [
+        "pass 1: unlabeled-000, learning rate x 1",
+        "pass 2: labeled, learning rate x 1.5",
+    ]
+    assert lines[-1] == "and so on to pass 50"
+    assert len(lines) == 11
 
 
 def test_plain_training_is_passes_over_the_labelled_data():
