@@ -14,6 +14,7 @@
 #   --jobs N                    processes of the data-parallel steps (cmd.sh)
 #   --seed N                    seed of the corpus and of every random choice
 #   --top-k N                   teacher logits stored a frame
+#   --smbr true|false           sequence training of teacher and student (stages 8 and 13)
 #   --lm-order N                order of the n-gram language model
 #   --lm-cutoffs 0,0,1          n-grams seen at most so often are left out, an order each
 #   --data DIR, --exp DIR       where data and models go
@@ -29,6 +30,7 @@ device=auto
 jobs=
 seed=1
 top_k=20
+smbr=true
 lm_order=3
 lm_cutoffs=0,0,1
 data=

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import kaldi_decoder
 import torch
+from lhotse import CutSet
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from am.config import load_settings
@@ -77,7 +78,7 @@ def some_cuts(data: Path, folder: Path, count: int) -> Path:
     folder.mkdir()
     (folder / "features.json").write_bytes((data / "features.json").read_bytes())
     cuts = itertools.islice(open_feature_data(data), count)
-    with open_feature_data(data).open_writer(folder / CUTS_NAME) as writer:
+    with CutSet.open_writer(folder / CUTS_NAME) as writer:
         for cut in cuts:
             writer.write(cut)
     return folder

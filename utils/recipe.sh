@@ -7,6 +7,7 @@
 #   lm_order, lm_cutoffs   order of the trained language model; counts left out, an order each
 #   test_sets              names of the test sets under $data, separated by spaces
 #   top_k                  stored logits a frame
+#   smbr                   true: also sequence training (stages 8 and 13)
 #   jobs, device, seed, stage, stop_stage, redo
 
 mkdir -p "$exp"
@@ -113,8 +114,16 @@ run_recipe_stages() {
       "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$exp/teacher_ce"
   fi
 
+  if [ "$smbr" = true ] && begin_stage 8 "denominator lattices; teacher, sMBR"; then
+    utils/train_ngram.py --order 1 --vocabulary "$data/lang/words.txt" "$lm_text" "$data/local/lm_weak.arpa"
+    utils/format_lm.py "$data/lang" "$data/local/lm_weak.arpa" "$data/lang_weak"
+    utils/mkgraph.py --self-loop-scale 1.0 "$data/lang_weak" "$exp/senones" "$exp/graph_weak"
+    train_smbr teacher_ce teacher_smbr
+  fi
+
   if begin_stage 9 "decoding with the teacher"; then
     decode_system teacher_ce "$exp/graph_senones" lfbe
+    if [ "$smbr" = true ]; then decode_system teacher_smbr "$exp/graph_senones" lfbe; fi
   fi
 
   if begin_stage 10 "soft labels of the unlabelled speech"; then
@@ -133,11 +142,16 @@ run_recipe_stages() {
     train_student student_segregated segregated
   fi
 
+  if [ "$smbr" = true ] && begin_stage 13 "student, sMBR on the labelled speech"; then
+    train_smbr student_ce student_smbr
+  fi
+
   if begin_stage 14 "decoding and scoring, the table"; then
     decode_system tri2 "$exp/graph_tri2" mfcc
     for set in student_supervised student_segregated student_ce; do
       decode_system "$set" "$exp/graph_senones" lfbe
     done
+    if [ "$smbr" = true ]; then decode_system student_smbr "$exp/graph_senones" lfbe; fi
     end_stage
     write_results
   fi
@@ -146,18 +160,34 @@ run_recipe_stages() {
 
 # train_student NAME SCHEDULE
 train_student() {
-  steps/train_student.py --config "$(settings student_scheduled.yaml)" --set "schedule.schedule=$2" \
-    --set "trainer.seed=$seed" --device "$device" "$data/labeled/lfbe" "$data/unlabeled/lfbe" "$data/dev/lfbe" \
+  steps/train_student.py --config "$(settings student_scheduled.yaml)" \
+    --set "schedule.schedule=$2" --set "trainer.seed=$seed" --device "$device" \
+    "$data/labeled/lfbe" "$data/unlabeled/lfbe" "$data/dev/lfbe" \
     "$exp/senones" "$exp/senone_labels" "$data/unlabeled/soft_labels" "$exp/$1"
 }
 
+# train_smbr CROSS_ENTROPY_SYSTEM NAME
+train_smbr() {
+  steps/make_denominator_lattices.py --config "$(settings denominator.yaml)" --jobs "$jobs" \
+    --device "$device" "$exp/graph_weak" "$data/labeled/lfbe" "$exp/$1" "$exp/$1_lattices"
+  steps/train_smbr.py --config "$(settings smbr.yaml)" --seed "$seed" --device "$device" \
+    "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \
+    "$exp/$1" "$exp/$1_lattices" "$exp/$2"
+}
+
 write_results() {
+  local smbr_systems=()
+  if [ "$smbr" = true ]; then
+    smbr_systems=(--system "teacher, sMBR=$exp/teacher_smbr"
+      --system "student, scheduled, sMBR=$exp/student_smbr")
+  fi
   utils/results.py \
     --system "GMM tri2=$exp/tri2" \
     --system "teacher=$exp/teacher_ce" \
     --system "student, labelled alone=$exp/student_supervised" \
     --system "student, segregated=$exp/student_segregated" \
     --system "student, scheduled=$exp/student_ce" \
+    ${smbr_systems[@]+"${smbr_systems[@]}"} \
     --baseline "student, labelled alone" \
     --test-sets "$test_sets" --timings "$timings" --seed "$seed" "$exp/RESULTS.md"
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -26,20 +27,26 @@ def map_in_threads(
     At most two items a thread are under way or waiting to be taken.  Tensors on a CUDA device
     have one thread.  While this runs, single operations of torch are not split among threads.
     """
-    num_threads = torch.get_num_threads()
-    workers = num_threads if device.type == "cpu" else 1
+    workers = torch.get_num_threads() if device.type == "cpu" else 1
     if workers == 1:
         yield from map(function, items)
         return
-    torch.set_num_threads(1)
     pending: deque[Future[Result]] = deque()
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) >= 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
+    with unsplit_operations(), ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= 2 * workers:
                 yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+@contextmanager
+def unsplit_operations() -> Iterator[None]:
+    """Within it, torch computes each operation on one thread: right for many small ones."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(num_threads)

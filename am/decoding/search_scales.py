@@ -2,9 +2,11 @@
 
 The dev data are decoded with the scales that are compared, one coordinate after the other:
 acoustic scales without a penalty; penalties at the best of these; then, if a penalty helped, the
-acoustic scales next to the best once more.  (Lattices, rescored on a grid, were slower: their
-search has no bound on the number of tokens, and far from the scale that made them they know too
-few of the paths that decoding would take.)
+acoustic scales next to the best once more.
+
+Why not one lattice a cut, rescored on a grid: kaldi-decoder's lattice search has no bound on the
+number of tokens, so that a weak model takes many times longer, and far from the scale that made
+it a lattice lacks the paths that decoding would take.
 """
 
 from __future__ import annotations

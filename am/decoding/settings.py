@@ -44,16 +44,16 @@ class DecodingSettings:
     """
 
     search: SearchSettings = field(default_factory=SearchSettings)
-    network_acoustic_scale: float = 1.0
-    gmm_acoustic_scale: float = 0.09
+    network_acoustic_scale: float = 0.7
+    gmm_acoustic_scale: float = 0.06
     network_scale_search: ScaleSearchSettings = field(
         default_factory=lambda: ScaleSearchSettings(
-            1000, (0.5, 0.7, 0.85, 1.0, 1.2, 1.5), (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+            1000, (0.3, 0.4, 0.55, 0.7, 0.9, 1.2), (-2.0, -1.0, 0.0, 1.0)
         )
     )
     gmm_scale_search: ScaleSearchSettings = field(
         default_factory=lambda: ScaleSearchSettings(
-            1000, (0.05, 0.07, 0.09, 0.12), (-1.0, 0.0, 1.0)
+            500, (0.03, 0.045, 0.06, 0.08), (-3.0, -1.5, 0.0)
         )
     )
 

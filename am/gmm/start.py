@@ -9,6 +9,7 @@ import numpy as np
 from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.convert import AlignmentConverter
 from am.alignment.equal import equal_alignment
+from am.alignment.worker_threads import unsplit_operations
 from am.features.gmm_features import GmmFeatures
 from am.gmm.model import DiagonalGmms
 from am.gmm.model_folder import GmmHmm
@@ -74,14 +75,15 @@ def start_from_alignments(
         frames = inputs[data.frames_of(utterance)]
         transition_ids = old.transition_ids(cut_id, len(frames))
         statistics.accumulate(frames, transition_ids, old.transitions, old.topology)
-    tree, report = grow_tree(
-        statistics,
-        lang.topology,
-        lang.roots,
-        lang.silence_phones,
-        lang.extra_questions,
-        tree_settings,
-    )
+    with unsplit_operations():
+        tree, report = grow_tree(
+            statistics,
+            lang.topology,
+            lang.roots,
+            lang.silence_phones,
+            lang.extra_questions,
+            tree_settings,
+        )
     log.info("tree: %s", report.summary())
     model = _untrained(tree, lang.topology, features, inputs)
     convert = AlignmentConverter(old.transitions, old.topology, tree, model.transitions)

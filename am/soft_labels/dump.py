@@ -14,7 +14,6 @@ import functools
 import json
 import logging
 import multiprocessing
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -96,7 +95,7 @@ def dump_soft_labels(
             "model_sha256": outputs.sha256_of_file(model / "model.safetensors"),
         },
     )
-    work = _Work(model, output, settings, device, max(1, _num_cpus() // jobs))
+    work = _Work(model, output, settings, device)
     _make_shards(work, {index: manifests[index] for index in missing}, jobs)
     shutil.rmtree(output / "cuts")
 
@@ -137,7 +136,6 @@ class _Work:
     output: Path
     settings: DumpSettings
     device: str
-    num_threads: int
 
 
 def _make_shards(work: _Work, manifests: Mapping[int, Path], jobs: int) -> None:
@@ -147,7 +145,10 @@ def _make_shards(work: _Work, manifests: Mapping[int, Path], jobs: int) -> None:
         return
     # Spawned, because CUDA and OpenMP do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(manifests)), mp_context=context) as executor:
+    threads = max(1, torch.get_num_threads() // jobs)
+    with ProcessPoolExecutor(
+        min(jobs, len(manifests)), context, torch.set_num_threads, (threads,)
+    ) as executor:
         futures = [
             executor.submit(_make_shard, work, index, manifest)
             for index, manifest in manifests.items()
@@ -163,7 +164,6 @@ def _make_shards(work: _Work, manifests: Mapping[int, Path], jobs: int) -> None:
 
 
 def _make_shard(work: _Work, index: int, manifest: Path) -> None:
-    torch.set_num_threads(work.num_threads)
     network = _loaded_once(work.model, work.device)
     cuts = list(CutSet.from_jsonl_lazy(manifest))
     write_shard(work.output, index, soft_labels_of(cuts, network, work.settings))
@@ -244,7 +244,3 @@ def _missing_shards(output: Path, num_shards: int) -> list[int]:
         if fault and fault != "unfinished":
             log.warning("%s: %s; it is made again", shard_paths(output, index)[0], fault)
     return missing
-
-
-def _num_cpus() -> int:
-    return os.cpu_count() or 1
