@@ -20,6 +20,7 @@ from torch import Tensor
 from am.errors import InputError
 from am.features.low_frame_rate import LowFrameRateFrontEnd
 from am.features.masking import MaskingSettings, mask_vectors
+from am.features.noise_mixing import NoiseMixingSettings, mix_noise
 from am.nnet.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from am.nnet.data import Batch, LabelledCuts
 from am.nnet.losses import hard_label_loss, soft_label_loss
@@ -51,7 +52,10 @@ class TrainerSettings:
         patience: end after so many evaluations without a new best; 0 never ends early.
         max_skipped_in_a_row: stop after so many batches without a finite loss.
         checkpoint_updates: also write a checkpoint every so many updates; 0 after passes alone.
+        cpu_threads: threads of an operation on a CPU.  A second one makes LSTMs of some hundred
+            cells slower, and many times slower while other work shares the machine.
         masking: SpecAugment's masks.
+        noise_mixing: noise added to the features of every pass.
     """
 
     seed: int = 1
@@ -66,7 +70,9 @@ class TrainerSettings:
     patience: int = 0
     max_skipped_in_a_row: int = 10
     checkpoint_updates: int = 0
+    cpu_threads: int = 1
     masking: MaskingSettings = field(default_factory=MaskingSettings)
+    noise_mixing: NoiseMixingSettings = field(default_factory=NoiseMixingSettings)
 
 
 def frame_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -100,6 +106,7 @@ class Trainer:
         folder: Path,
         device: torch.device,
     ):
+        torch.set_num_threads(settings.cpu_threads)
         self.model = model.to(device)
         self.front_end = front_end.to(device)
         self.settings = settings
@@ -182,7 +189,8 @@ class Trainer:
         learning_rate = self._learning_rate(one)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        vectors, lengths = self.front_end(batch.features, batch.lengths)
+        features = mix_noise(batch.features, batch.lengths, self.settings.noise_mixing)
+        vectors, lengths = self.front_end(features, batch.lengths)
         vectors = mask_vectors(
             vectors, lengths, self.settings.masking, self.front_end.output_frame_shift
         )
