@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from am.errors import InputError
+from am.features.frequency_warping import warp_frequencies
 from am.features.low_frame_rate import LowFrameRateFrontEnd
 from am.features.masking import MaskingSettings, mask_vectors
 from am.features.noise_mixing import NoiseMixingSettings, mix_noise
@@ -55,6 +56,7 @@ class TrainerSettings:
         cpu_threads: threads of an operation on a CPU.  A second one makes LSTMs of some hundred
             cells slower, and many times slower while other work shares the machine.
         masking: SpecAugment's masks.
+        max_frequency_warp: highest relative stretch of an utterance's mel channels; 0 for none.
         noise_mixing: noise added to the features of every pass.
     """
 
@@ -72,6 +74,7 @@ class TrainerSettings:
     checkpoint_updates: int = 0
     cpu_threads: int = 1
     masking: MaskingSettings = field(default_factory=MaskingSettings)
+    max_frequency_warp: float = 0.0
     noise_mixing: NoiseMixingSettings = field(default_factory=NoiseMixingSettings)
 
 
@@ -189,7 +192,8 @@ class Trainer:
         learning_rate = self._learning_rate(one)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        features = mix_noise(batch.features, batch.lengths, self.settings.noise_mixing)
+        features = warp_frequencies(batch.features, self.settings.max_frequency_warp)
+        features = mix_noise(features, batch.lengths, self.settings.noise_mixing)
         vectors, lengths = self.front_end(features, batch.lengths)
         vectors = mask_vectors(
             vectors, lengths, self.settings.masking, self.front_end.output_frame_shift

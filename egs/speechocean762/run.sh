@@ -10,7 +10,7 @@
 # Options (every setting below is one):
 #   --corpus-dir DIR            the corpus (needed by stage 0)
 #   --stage N, --stop-stage M   first and last stage (0 to 14)
-#   --labeled-speakers FILE     a speaker a line (default: DIR/labeled_speakers)
+#   --labeled-speakers FILE     a speaker a line (default: DIR/labeled_speakers, or every third)
 #   --dev-speakers N            labelled speakers held out to stop training and choose scales
 #   --lm FILE                   language model in ARPA form (default: trained on the labelled text)
 #   --size default|tiny         tiny: a few speakers, to try every stage in minutes
@@ -25,6 +25,7 @@
 #   --data DIR, --exp DIR       where data and models go
 #   --conf DIR                  settings that differ from those of the toolkit's conf/
 set -euo pipefail
+called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 corpus_dir=
@@ -53,13 +54,20 @@ given_jobs=$jobs
 jobs=${given_jobs:-$jobs}
 
 case $size in
-  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} max_speakers=0 ;;
-  tiny) conf=${conf:-conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} max_speakers=10 ;;
+  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} max_speakers= ;;
+  tiny) conf=${conf:-../../conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} max_speakers=12 ;;
   *)
     echo "$0: --size is default or tiny, not '$size'" >&2
     exit 1
     ;;
 esac
+
+for name in corpus_dir labeled_speakers lm; do
+  case ${!name} in
+    "" | /*) ;;
+    *) printf -v "$name" '%s' "$called_from/${!name}" ;;
+  esac
+done
 
 corpus=$data/local/speechocean762
 lexicon=$corpus/lexicon.txt
@@ -74,8 +82,11 @@ if begin_stage 0 "corpus"; then
     echo "$0: --corpus-dir DIR is needed: where speechocean762 (OpenSLR 101) was unpacked" >&2
     exit 1
   fi
+  if [ -z "$labeled_speakers" ] && [ -e "$corpus_dir/labeled_speakers" ]; then
+    labeled_speakers=$corpus_dir/labeled_speakers
+  fi
   local/prepare_data.py ${labeled_speakers:+--labeled-speakers "$labeled_speakers"} \
-    --dev-speakers "$dev_speakers" --max-speakers "$max_speakers" "$corpus_dir" "$corpus"
+    --dev-speakers "$dev_speakers" ${max_speakers:+--max-speakers "$max_speakers"} "$corpus_dir" "$corpus"
   for set in labeled dev test; do
     utils/make_cuts.py --lexicon "$lexicon" --jobs "$jobs" "$corpus/$set" "$data/$set"
   done

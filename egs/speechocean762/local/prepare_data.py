@@ -33,7 +33,8 @@ tool = Tool(
         "OUT/lm_text.txt   what the labelled speakers say",
         "OUT/scoring_only/unlabeled_text   no step but scoring may read it",
     ],
-    example="local/prepare_data.py --labeled-speakers CORPUS/labeled_speakers CORPUS data/local",
+    example="local/prepare_data.py --labeled-speakers CORPUS/labeled_speakers CORPUS "
+    "data/local/speechocean762",
 )
 
 
@@ -41,7 +42,11 @@ def main(options: argparse.Namespace) -> None:
     inputs = [options.corpus / name for name in ("train", "test", "resource/lexicon.txt")]
     if options.labeled_speakers:
         inputs.append(options.labeled_speakers)
-    settings = {"corpus": str(options.corpus), "dev_speakers": options.dev_speakers}
+    settings = {
+        "corpus": str(options.corpus),
+        "dev_speakers": options.dev_speakers,
+        "max_speakers": options.max_speakers,
+    }
     tool.build(options.output, inputs, settings, lambda partial: prepare(options, partial))
 
 
@@ -52,6 +57,7 @@ def prepare(options: argparse.Namespace, output: Path) -> None:
     labeled = speakers[::LABELED_EVERY]
     if options.labeled_speakers:
         labeled = read_speaker_list(options.labeled_speakers, speakers)
+    labeled = labeled[: options.max_speakers]
     if len(labeled) <= options.dev_speakers:
         raise InputError(
             f"--dev-speakers {options.dev_speakers}: only {len(labeled)} speakers are labelled; "
@@ -64,6 +70,8 @@ def prepare(options: argparse.Namespace, output: Path) -> None:
     for row in rows:
         splits[split_of_speaker.get(row.speaker, "unlabeled")].append(row)
     splits["test"] = read_rows(options.corpus, "test")
+    for name in ("unlabeled", "test"):
+        splits[name] = of_first_speakers(splits[name], options.max_speakers)
 
     transcripts = sorted((row.utterance_id, row.text or "") for row in splits["unlabeled"])
     write_table(output / "scoring_only" / "unlabeled_text", transcripts)
@@ -108,6 +116,12 @@ def read_speaker_list(path: Path, known: Iterable[str]) -> list[str]:
     return speakers
 
 
+def of_first_speakers(rows: list[SourceRow], count: int | None) -> list[SourceRow]:
+    """The rows of the first ``count`` speakers in sorted order; all where it is None."""
+    kept = set(sorted({row.speaker for row in rows})[:count])
+    return [row for row in rows if row.speaker in kept]
+
+
 def without_text(row: SourceRow) -> SourceRow:
     """The row as unlabelled data."""
     return SourceRow(row.utterance_id, row.speaker, row.audio, condition=row.condition)
@@ -121,6 +135,11 @@ if __name__ == "__main__":
         default=4,
         help="how many of the labelled speakers are held out for development (%(default)s)",
     )
+    tool.add_argument(
+        "--max-speakers",
+        type=positive_int,
+        help="take at most so many speakers of the labelled, unlabelled and test parts each",
+    )
     tool.add_argument("corpus", type=Path, metavar="CORPUS", help="the unpacked corpus")
-    tool.add_argument("output", type=Path, metavar="OUT", help="data/local")
+    tool.add_argument("output", type=Path, metavar="OUT", help="data/local/speechocean762")
     tool.run(main)
