@@ -14,7 +14,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SPEECHOCEAN = Path(
     os.environ.get("MEGAHOUR_SPEECHOCEAN762", ROOT.parent / "shared/data/speechocean762")
 )
-SYSTEMS = ("tri2", "teacher_ce", "student_supervised", "student_segregated", "student_ce")
+SYSTEMS = (
+    "tri2",
+    "teacher_ce",
+    "teacher_smbr",
+    "student_supervised",
+    "student_segregated",
+    "student_ce",
+    "student_smbr",
+)
 
 
 def start(recipe: Path, *options: str) -> subprocess.Popen[str]:
@@ -50,13 +58,18 @@ def kill_at(recipe: Path, line_to_wait_for: str, *options: str) -> None:
     raise AssertionError(f"never printed {line_to_wait_for!r}:\n{''.join(seen)[-4000:]}")
 
 
-def check_results(exp: Path, test_sets: tuple[str, ...]) -> None:
-    """Every system has a WER on every test set, and stands in the table."""
+def wer_percent(exp: Path, system: str, test_set: str) -> float:
+    """The word error rate that a recipe found."""
+    scores = json.loads((exp / system / f"score_{test_set}" / "scores.json").read_text())
+    assert scores["words"] > 0
+    assert scores["missing_hypotheses"] == 0
+    return float(scores["wer_percent"])
+
+
+def check_results(exp: Path, test_set: str, highest_wer_percent: float) -> None:
+    """Every system has learned something, and stands in the table."""
     for system in SYSTEMS:
-        for test_set in test_sets:
-            scores = json.loads((exp / system / f"score_{test_set}" / "scores.json").read_text())
-            assert scores["reference_words"] > 0
-            assert 0 <= scores["wer"] < 100, f"{system} on {test_set}"
+        assert wer_percent(exp, system, test_set) < highest_wer_percent, system
     table = (exp / "RESULTS.md").read_text()
     assert "student, scheduled" in table
     assert "GMM tri2" in table
@@ -74,7 +87,8 @@ def test_embedded_corpus_recipe_goes_on_after_a_kill(tmp_path: Path) -> None:
 
     output = run(recipe, *options)
     assert f"{tmp_path}/exp/mono is up to date" in output
-    check_results(tmp_path / "exp", ("test_clean", "test_noisy", "test_very_noisy"))
+    check_results(tmp_path / "exp", "test_clean", 97)
+    assert wer_percent(tmp_path / "exp", "tri2", "test_clean") < 60
     assert "student, scheduled" in output, "the table is shown on the screen"
 
     assert "done in" not in run(recipe, *options, "--stop-stage", "12"), "all is up to date"
@@ -90,4 +104,4 @@ def test_speechocean762_recipe(tmp_path: Path) -> None:
         *("--corpus-dir", str(SPEECHOCEAN), "--size", "tiny"),
         *("--data", f"{tmp_path}/data", "--exp", f"{tmp_path}/exp"),
     )
-    check_results(tmp_path / "exp", ("test",))
+    check_results(tmp_path / "exp", "test", 99)
