@@ -26,8 +26,8 @@ from am.alignment.worker_threads import map_in_threads
 from am.errors import InputError
 from am.features.feature_data import describe_features, open_feature_data
 from am.features.gmm_features import SpeakerNormalisation
-from am.gmm.model_folder import LoadedGmm, check_phones, copy_hmm, load_gmm
-from am.lang.lang import Lang
+from am.gmm.model_folder import LoadedGmm, copy_hmm, load_gmm
+from am.lang.lang import Lang, check_phones
 from am.progress import track
 from am.storage import write_shard, write_store_description
 

@@ -22,7 +22,6 @@ from am.features.gmm_features import (
 from am.gmm.model import DiagonalGmms, GmmTables
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
-from am.lang.lang import Lang
 from am.tree.context_tree import ContextTree
 
 HMM_FILES = ("tree.json", "topology.json", "transitions.json", "phones.txt")
@@ -122,18 +121,6 @@ class LoadedGmm:
 def load_gmm(folder: Path, device: torch.device | str = "cpu") -> LoadedGmm:
     """Read a GMM folder (``exp/mono``, ``exp/tri1`` …) for scoring."""
     return LoadedGmm(GmmHmm.load(folder), torch.device(device))
-
-
-def check_phones(lang: Lang, model_folder: Path) -> None:
-    """Raise InputError unless the model was trained with the lang folder's phones."""
-    path = model_folder / "phones.txt"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give a folder that a training step wrote")
-    if path.read_text() != (lang.folder / "phones.txt").read_text():
-        raise InputError(
-            f"{path}: differs from {lang.folder / 'phones.txt'}; use the lang folder that "
-            "the model was trained with, or train again"
-        )
 
 
 def copy_hmm(source: Path, target: Path) -> None:

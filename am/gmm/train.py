@@ -18,11 +18,11 @@ from am.errors import InputError
 from am.features.feature_data import describe_features, open_feature_data
 from am.features.gmm_features import GmmFeatures, delta_features
 from am.gmm.lda import LdaStatistics
-from am.gmm.model_folder import GmmHmm, check_phones, write_summary
+from am.gmm.model_folder import GmmHmm, write_summary
 from am.gmm.start import flat_start, start_from_alignments
 from am.gmm.trainer import EmSettings, Trainer, TrainingState
 from am.gmm.training_data import TrainingData, prepare_training_data
-from am.lang.lang import Lang
+from am.lang.lang import Lang, check_phones
 from am.tree.grow import TreeSettings
 
 log = logging.getLogger(__name__)

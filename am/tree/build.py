@@ -18,10 +18,9 @@ from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.features.gmm_features import GmmFeatures, SpeakerNormalisation, check_mfcc_dim, speaker_of
 from am.features.low_frame_rate import STACKED_FRAMES
-from am.gmm.model_folder import check_phones
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
-from am.lang.lang import Lang
+from am.lang.lang import Lang, check_phones
 from am.outputs import sha256_of_file
 from am.progress import track
 from am.tree.context_tree import ContextTree
