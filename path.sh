@@ -5,7 +5,7 @@
 MEGAHOUR_ROOT=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd -P)
 export MEGAHOUR_ROOT
 export PYTHONPATH="$MEGAHOUR_ROOT${PYTHONPATH:+:$PYTHONPATH}"
-export LC_ALL=C.UTF-8
+export LC_ALL=C
 export PYTHONUNBUFFERED=1
 if [ -x "$MEGAHOUR_ROOT/.venv/bin/python3" ]; then
   export PATH="$MEGAHOUR_ROOT/.venv/bin:$PATH"

@@ -58,7 +58,8 @@ decode_system() {
 }
 
 run_recipe_stages() {
-  local set
+  local set teacher=teacher_ce
+  if [ "$smbr" = true ]; then teacher=teacher_smbr; fi
 
   if begin_stage 1 "lexicon, phones, language model"; then
     utils/prepare_lang.py --config "$(settings lang.yaml)" "$lexicon" "$data/lang"
@@ -128,7 +129,7 @@ run_recipe_stages() {
 
   if begin_stage 10 "soft labels of the unlabelled speech"; then
     steps/dump_soft_labels.py --top-k "$top_k" --jobs "$jobs" --device "$device" \
-      "$data/unlabeled/lfbe" "$exp/teacher_ce" "$data/unlabeled/soft_labels"
+      "$data/unlabeled/lfbe" "$exp/$teacher" "$data/unlabeled/soft_labels"
   fi
 
   if begin_stage 11 "baseline: the student on labelled speech alone"; then
