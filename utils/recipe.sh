@@ -145,7 +145,8 @@ run_recipe_stages() {
     wait $!
   fi
 
-  if [ "$smbr" = true ] && begin_stage 13 "student, sMBR on the labelled speech"; then
+  if [ "$smbr" = true ] && begin_stage 13 "students, sMBR on the labelled speech"; then
+    train_smbr student_supervised student_supervised_smbr
     train_smbr student_ce student_smbr
   fi
 
@@ -154,7 +155,10 @@ run_recipe_stages() {
     for set in student_supervised student_segregated student_ce; do
       decode_system "$set" "$exp/graph_senones" lfbe
     done
-    if [ "$smbr" = true ]; then decode_system student_smbr "$exp/graph_senones" lfbe; fi
+    if [ "$smbr" = true ]; then
+      decode_system student_supervised_smbr "$exp/graph_senones" lfbe
+      decode_system student_smbr "$exp/graph_senones" lfbe
+    fi
     end_stage
     write_results
   fi
@@ -182,6 +186,7 @@ write_results() {
   local smbr_systems=()
   if [ "$smbr" = true ]; then
     smbr_systems=(--system "teacher, sMBR=$exp/teacher_smbr"
+      --system "student, labelled alone, sMBR=$exp/student_supervised_smbr"
       --system "student, scheduled, sMBR=$exp/student_smbr")
   fi
   utils/results.py \

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from am.errors import InputError
-from am.scoring.results import results_table
+from am.scoring.results import results_table, shown_on_screen
 from am.scoring.systems import DEV_SCALES
 from commandline import Tool
 
@@ -16,7 +16,7 @@ tool = Tool(
         f"FOLDER/{DEV_SCALES}, FOLDER/summary.json, FOLDER/done.json, where they are",
         "lines of 'stage TAB seconds TAB title', if --timings names them",
     ],
-    writes=["OUTPUT: the table, which is printed too"],
+    writes=["OUTPUT: the table; its rates and times are printed too"],
     example='utils/results.py --system "teacher=exp/teacher_ce" --system "student=exp/student_ce" '
     '--test-sets "test_clean test_noisy" exp/RESULTS.md',
 )
@@ -66,7 +66,7 @@ def main(options: argparse.Namespace) -> None:
         ),
         is_folder=False,
     )
-    print(options.output.read_text(encoding="utf-8"), end="")
+    print(shown_on_screen(options.output.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

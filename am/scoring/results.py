@@ -69,6 +69,12 @@ def results_table(
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def shown_on_screen(results: str) -> str:
+    """The sections of :func:`results_table` that fit a screen: the rates, and the times."""
+    first, *sections = results.split("\n## ")
+    return "\n## ".join([first, *(s for s in sections if s.startswith(("Schedule", "Time")))])
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A pipe table; the first column is aligned left, the others right."""
     cells = [[text.replace("|", "\\|") for text in row] for row in [header, *rows]]
@@ -197,14 +203,17 @@ def _schedule_section(
 def _timing_section(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the recipe's timings, or leave them out")
-    table = []
+    seconds: dict[tuple[int, str], float] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        fields = line.split("\t")
-        if len(fields) != 3 or not fields[1].replace(".", "", 1).isdigit():
+        stage, *rest = line.split("\t")
+        if not stage.isdigit() or len(rest) != 2 or not rest[0].replace(".", "", 1).isdigit():
             raise InputError(f"{path}: line {number}: expected 'stage TAB seconds TAB title'")
-        table.append([f"{fields[0]} {fields[2]}", f"{float(fields[1]):.0f}"])
-    total = sum(float(row[1]) for row in table)
-    table.append(["together", f"{total:.0f}"])
+        key = (int(stage), rest[1])
+        seconds[key] = seconds.get(key, 0.0) + float(rest[0])
+    table = [
+        [f"{stage} {title}", f"{spent:.0f}"] for (stage, title), spent in sorted(seconds.items())
+    ]
+    table.append(["together", f"{sum(seconds.values()):.0f}"])
     return f"## Time\n\n{markdown_table(['stage', 'seconds'], table)}"
 
 

@@ -19,6 +19,7 @@ SYSTEMS = (
     "teacher_ce",
     "teacher_smbr",
     "student_supervised",
+    "student_supervised_smbr",
     "student_segregated",
     "student_ce",
     "student_smbr",
