@@ -18,8 +18,9 @@ current_stage=
 [ "$redo" = true ] && rm -f "$timings"
 
 # settings NAME: the recipe's own settings file, or the default one where it has none.
+default_conf=$(python3 -c 'import os, sys; print(os.path.relpath(sys.argv[1]))' "$MEGAHOUR_ROOT/conf")
 settings() {
-  if [ -e "$conf/$1" ]; then echo "$conf/$1"; else echo "$MEGAHOUR_ROOT/conf/$1"; fi
+  if [ -e "$conf/$1" ]; then echo "$conf/$1"; else echo "$default_conf/$1"; fi
 }
 
 # begin_stage NUMBER TITLE: true if the stage is to run.
