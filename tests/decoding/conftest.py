@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import kaldifst
 import numpy as np
@@ -84,7 +84,10 @@ def write_graph(folder: Path, fst: kaldifst.StdVectorFst, **description: object)
 
 
 def write_data(
-    folder: Path, scores: Mapping[str, np.ndarray], texts: Mapping[str, str | None]
+    folder: Path,
+    scores: Mapping[str, np.ndarray],
+    texts: Mapping[str, str | None],
+    speakers: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """A data folder whose cuts carry ``scores`` as features."""
     folder.mkdir(parents=True)
@@ -108,7 +111,12 @@ def write_data(
                 storage_key=storage.write(cut_id, matrix),
             )
             supervision = SupervisionSegment(
-                cut_id, cut_id, 0.0, duration, text=texts.get(cut_id), speaker="speaker"
+                cut_id,
+                cut_id,
+                0.0,
+                duration,
+                text=texts.get(cut_id),
+                speaker=speakers.get(cut_id, "speaker"),
             )
             cuts.write(MonoCut(cut_id, 0.0, duration, 0, [supervision], features, recording))
     return folder
@@ -132,7 +140,7 @@ def stored_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "model.safetensors").touch()
     monkeypatch.setattr(
-        decode_data_module, "load_scorer", lambda model_dir, data_dir, device: StoredScorer(folder)
+        decode_data_module, "load_scorer", lambda *_: StoredScorer(folder)
     )
     return folder
 
