@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import torch
 from lhotse import CutSet
 
 from am.errors import InputError
@@ -101,6 +102,7 @@ def train_sequence(
         InputError: inputs that do not fit together.
     """
     started = time.monotonic()
+    torch.manual_seed(settings.trainer.seed)
     place = pick_device(device)
     network = load_network(model, place)
     store = DenominatorStore(denominators)

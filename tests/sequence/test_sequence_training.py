@@ -22,6 +22,7 @@ from am.decoding.lattices import LatticeSettings
 from am.decoding.scorers import load_scorer
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
+from am.features.noise_mixing import NoiseMixingSettings
 from am.nnet.data import BatchingSettings
 from am.nnet.losses import hard_label_loss
 from am.nnet.network import load_network
@@ -166,6 +167,38 @@ def test_training_raises_the_criterion(
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["skipped_batches"] == 0
     assert load_network(tmp_path).tree_sha256 == load_network(task.model).tree_sha256
+
+
+def test_the_same_seed_gives_the_same_network(
+    task: SmallTask, lattices: Path, tmp_path: Path
+) -> None:
+    """Noise and frequency warping are random; what ran before must not matter."""
+    weights = {}
+    for name, seed in (("one", 3), ("again", 3), ("other", 4)):
+        torch.rand(len(name))
+        output = tmp_path / name
+        output.mkdir()
+        random = dataclasses.replace(
+            TRAINING.trainer,
+            seed=seed,
+            max_frequency_warp=0.1,
+            noise_mixing=NoiseMixingSettings(probability=1.0),
+        )
+        train_sequence(
+            task.labeled,
+            task.dev,
+            task.senones,
+            task.labels,
+            task.model,
+            lattices,
+            output,
+            dataclasses.replace(TRAINING, epochs=1, trainer=random),
+            "cpu",
+        )
+        state = load_network(output).model.state_dict()
+        weights[name] = torch.cat([values.flatten() for values in state.values()])
+    assert torch.equal(weights["one"], weights["again"])
+    assert not torch.equal(weights["one"], weights["other"])
 
 
 def test_cuts_without_a_lattice_are_listed_and_left_out(
