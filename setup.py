@@ -24,6 +24,7 @@ setup(
         "kaldifst>=1.7,<2",
         "kaldi-decoder>=0.2,<1",
         "kaldi-native-fbank>=1.20,<2",
+        "kaldi-native-io>=1.20,<2",
         "kaldialign>=0.9",
         "espeakng-loader>=0.2",
         "pyroomacoustics>=0.7",
@@ -33,9 +34,18 @@ setup(
         "tqdm>=4.60",
         "tensorboard>=2.14",
         "matplotlib>=3.7",
+        "praatio>=6.2,<7",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6", "ruff", "mypy", "types-PyYAML", "types-tqdm"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6",
+            "kaldi-hmm-gmm>=1.1.4",  # Kaldi's own code, for tests/kaldi
+            "ruff",
+            "mypy",
+            "types-PyYAML",
+            "types-tqdm",
+        ],
         "subword": ["sentencepiece>=0.2"],
     },
 )

@@ -3,10 +3,12 @@
 import espeakng_loader
 import kaldi_decoder
 import kaldi_native_fbank
+import kaldi_native_io
 import kaldialign
 import kaldifst
 import lhotse
 import matplotlib
+import praatio
 import pyroomacoustics
 import safetensors
 import soundfile
@@ -18,10 +20,12 @@ __all__ = [
     "espeakng_loader",
     "kaldi_decoder",
     "kaldi_native_fbank",
+    "kaldi_native_io",
     "kaldialign",
     "kaldifst",
     "lhotse",
     "matplotlib",
+    "praatio",
     "pyroomacoustics",
     "safetensors",
     "soundfile",

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,10 @@ class ContextTree:
         members: (nodes, values) bool, the asked set: phones, or pdf-classes.
         yes, no: (nodes,) int32, children; -1 at a leaf.
         pdf_id: (nodes,) int32, at a leaf; -1 at an internal node.
+        frames: (nodes,) float64, frames of the statistics that reached each node; None where
+            the tree was not grown on statistics.
+        gain: (nodes,) float64, log-likelihood (natural) won by the node's split; NaN at a leaf
+            and where the topology asked for the split; None as ``frames``.
     """
 
     roots: np.ndarray
@@ -39,6 +44,8 @@ class ContextTree:
     yes: np.ndarray
     no: np.ndarray
     pdf_id: np.ndarray
+    frames: np.ndarray | None = None
+    gain: np.ndarray | None = None
 
     @property
     def num_pdfs(self) -> int:
@@ -68,15 +75,58 @@ class ContextTree:
             raise InputError(
                 f"tree: no root for phones {unknown}; tree and phones must come from the same lang"
             )
-        columns = np.arange(windows.shape[1])
-        while True:
+        inner = np.flatnonzero(self.position[node] >= 0)
+        while len(inner):
+            asking = node[inner]
+            value = windows[self.position[asking], inner]
+            answer = self.members[asking, value]
+            node[inner] = np.where(answer, self.yes[asking], self.no[asking])
+            inner = inner[self.position[node[inner]] >= 0]
+        return self.pdf_id[node]
+
+    def pdf_id_table(self, centre: int, pdf_class: int) -> np.ndarray:
+        """The pdf-ids of one phone's state in every context.
+
+        Quick for whole phone sets: a node is reached by a set of left phones with a set of right
+        phones, so each leaf fills a rectangle of the table, and no triphone is walked alone.
+
+        Args:
+            centre: phone-id.
+            pdf_class: state's label, from 0.
+
+        Returns:
+            (phones + 1, phones + 1) int32 by left and right phone-id, 0 outside the utterance.
+
+        Raises:
+            InputError: the phone has no root.
+        """
+        if not 0 <= centre < len(self.roots) or self.roots[centre] < 0:
+            raise InputError(
+                f"tree: no root for phones [{centre}]; tree and phones must come from the same lang"
+            )
+        num_values = len(self.roots)
+        table = np.empty((num_values, num_values), dtype=np.int32)
+        everyone = np.arange(num_values)
+        reached = [(int(self.roots[centre]), everyone, everyone)]
+        while reached:
+            node, left, right = reached.pop()
             asked = self.position[node]
-            inner = asked >= 0
-            if not inner.any():
-                return self.pdf_id[node]
-            value = windows[np.maximum(asked, 0), columns]
-            answer = self.members[node, value]
-            node = np.where(inner, np.where(answer, self.yes[node], self.no[node]), node)
+            if len(left) == 0 or len(right) == 0:
+                continue
+            if asked < 0:
+                table[left[:, None], right] = self.pdf_id[node]
+                continue
+            members, yes, no = self.members[node], int(self.yes[node]), int(self.no[node])
+            if asked == LEFT:
+                asked_for = members[left]
+                reached += [(yes, left[asked_for], right), (no, left[~asked_for], right)]
+            elif asked == RIGHT:
+                asked_for = members[right]
+                reached += [(yes, left, right[asked_for]), (no, left, right[~asked_for])]
+            else:
+                value = centre if asked == CENTRE else pdf_class
+                reached.append((yes if members[value] else no, left, right))
+        return table
 
     def triphone_pdf_ids(self, left: int, centre: int, right: int, num_states: int) -> list[int]:
         """The pdf-ids of the states of one triphone."""
@@ -110,7 +160,7 @@ class ContextTree:
 
     def save(self, path: Path) -> None:
         """Write as JSON; a question is the list of its members."""
-        nodes = [
+        nodes: list[dict[str, Any]] = [
             {"pdf_id": int(self.pdf_id[node])}
             if self.position[node] < 0
             else {
@@ -121,6 +171,10 @@ class ContextTree:
             }
             for node in range(len(self.position))
         ]
+        for name, values in (("frames", self.frames), ("gain", self.gain)):
+            if values is not None:
+                for node in np.flatnonzero(~np.isnan(values)).tolist():
+                    nodes[node][name] = float(values[node])
         path.write_text(
             json.dumps(
                 {"roots": self.roots.tolist(), "values": self.members.shape[1], "nodes": nodes}
@@ -138,9 +192,10 @@ class ContextTree:
         for index, node in enumerate(nodes):
             members[index, node.get("members", [])] = True
 
-        def column(name: str, dtype: type) -> np.ndarray:
-            return np.array([node.get(name, -1) for node in nodes], dtype=dtype)
+        def column(name: str, dtype: type, default: float = -1) -> np.ndarray:
+            return np.array([node.get(name, default) for node in nodes], dtype=dtype)
 
+        grown = "frames" in nodes[0]
         return ContextTree(
             roots=np.array(stored["roots"], dtype=np.int32),
             position=column("position", np.int8),
@@ -148,6 +203,8 @@ class ContextTree:
             yes=column("yes", np.int32),
             no=column("no", np.int32),
             pdf_id=column("pdf_id", np.int32),
+            frames=column("frames", np.float64, np.nan) if grown else None,
+            gain=column("gain", np.float64, np.nan) if grown else None,
         )
 
 

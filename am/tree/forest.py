@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 
 import numpy as np
 
@@ -48,6 +49,8 @@ class Forest:
         self._members: list[np.ndarray] = []
         self._yes: list[int] = []
         self._no: list[int] = []
+        self._frames: list[float] = []
+        self._gain: list[float] = []
         self._total_of_leaf: dict[int, np.ndarray] = {}
         self._cluster_of_leaf: dict[int, int] = {}
         self._heap: list[tuple[float, int, int, Split]] = []
@@ -79,6 +82,7 @@ class Forest:
             _, node, root, split = heapq.heappop(self._heap)
             self.split_gains.append(split.gain)
             self._position[node], self._members[node] = split.position, split.members
+            self._gain[node] = split.gain
             self.num_leaves -= 1
             del self._total_of_leaf[node]
             self._yes[node] = self._add_leaf(split.yes)
@@ -88,6 +92,11 @@ class Forest:
             for child, states in ((self._yes[node], split.yes), (self._no[node], split.no)):
                 leaves.append(child)
                 self._offer(child, root, states)
+
+    @property
+    def best_gain(self) -> float | None:
+        """What the best split that is left would win; None if no leaf can be split."""
+        return -self._heap[0][0] if self._heap else None
 
     def cheapest_merges(self) -> list[tuple[int, Merge]]:
         """All possible merges within roots, each with its root, the cheapest that can be next."""
@@ -138,18 +147,23 @@ class Forest:
             yes=np.array(self._yes, dtype=np.int32),
             no=np.array(self._no, dtype=np.int32),
             pdf_id=pdf_id,
+            frames=np.array(self._frames),
+            gain=np.array(self._gain),
         )
 
-    def _add_node(self, position: int, members: np.ndarray) -> int:
+    def _add_node(self, position: int, members: np.ndarray, frames: float = 0.0) -> int:
         self._position.append(position)
         self._members.append(members)
         self._yes.append(-1)
         self._no.append(-1)
+        self._frames.append(frames)
+        self._gain.append(math.nan)
         return len(self._position) - 1
 
     def _add_leaf(self, states: np.ndarray) -> int:
-        leaf = self._add_node(-1, self._nobody)
-        self._total_of_leaf[leaf] = self._splitter.total(states)
+        total = self._splitter.total(states)
+        leaf = self._add_node(-1, self._nobody, float(total[0]))
+        self._total_of_leaf[leaf] = total
         self.num_leaves += 1
         return leaf
 
@@ -169,6 +183,7 @@ class Forest:
             asking = self._add_node(PDF_CLASS, members)
             self._yes[asking] = self._add_leaf(states[pdf_class == state])
             self._no[asking] = node
+            self._frames[asking] = self._frames[self._yes[asking]] + self._frames[node]
             node = asking
         return node
 
