@@ -169,11 +169,17 @@ class SourceTables:
             fields = line.split()
             try:
                 utterance_id, recording_id = fields[:2]
-                start, end = (float(field) for field in fields[2:])
+                start, end = (float(field) for field in fields[2:4])
+                # Kaldi's extract-segments takes the number of a channel, from 0, as a fifth field.
+                channel = int(" ".join(fields[4:]) or "0")
             except ValueError as error:
                 raise InputError(
                     f"{where}: expected 'utterance recording start end', found '{line}'"
                 ) from error
+            if channel:
+                raise InputError(
+                    f"{where}: '{utterance_id}' is of channel {channel}; write mono recordings"
+                )
             # Kaldi writes -1 for the end of the recording.
             if not (math.isfinite(start) and math.isfinite(end)) or start < 0:
                 raise InputError(f"{where}: times must be finite and not negative: '{line}'")

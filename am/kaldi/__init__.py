@@ -1,0 +1,1 @@
+"""Kaldi's files in and out: models, alignments, data folders, features, posteriors."""
