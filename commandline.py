@@ -89,6 +89,18 @@ class Tool:
             "--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)"
         )
 
+    def add_seed(self) -> None:
+        """Add ``--seed N``."""
+        self.add_argument("--seed", type=int, default=1, help="of random numbers (%(default)s)")
+
+    def add_transforms(self) -> None:
+        """Add ``--transforms``: what adapts a GMM to the speakers of the data."""
+        self.add_argument(
+            "--transforms",
+            type=Path,
+            help="folder of steps/estimate_fmllr.py, for a speaker-adapted MODEL",
+        )
+
     @staticmethod
     def settings(settings_class: type[Settings], options: argparse.Namespace) -> Settings:
         """The settings of ``--config`` and ``--set`` as ``settings_class``."""
@@ -125,7 +137,7 @@ class Tool:
     def build(
         self,
         output: Path,
-        inputs: Iterable[Path],
+        inputs: Iterable[Path | None],
         settings: Mapping[str, Any],
         make: Callable[[Path], object],
         *,
@@ -135,15 +147,16 @@ class Tool:
 
         Args:
             output: the folder (or file) that will stand when all is done.
-            inputs: files and folders the result depends on; a missing one stops the tool.
+            inputs: files and folders the result depends on; a missing one stops the tool.  None
+                stands for an option that was not given.
             settings: every option the result depends on (dataclasses as ``asdict``).
             make: writes the whole output to the path it is given.
         """
-        inputs = list(inputs)
-        for path in inputs:
+        given = [path for path in inputs if path is not None]
+        for path in given:
             if not path.exists():
                 raise InputError(f"{path}: no such file or folder; run the stage that makes it")
-        mark = outputs.fingerprint(self.parser.prog, inputs, settings)
+        mark = outputs.fingerprint(self.parser.prog, given, settings)
         if not self._redo and outputs.is_done(output, mark):
             log.info("%s is up to date (--redo does it again)", output)
             return
@@ -194,6 +207,11 @@ def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, not '{text}'")
     return int(text)
+
+
+def whole_number(text: str) -> int:
+    """An option's value that must be a whole number, 0 included."""
+    return 0 if text == "0" else positive_int(text)
 
 
 def _package_versions() -> str:

@@ -15,7 +15,8 @@ tool = Tool(
     reads=[
         "DATA: MFCC and transcripts (steps/make_features.py --kind mfcc)",
         "LANG: the lang folder that the model was trained with",
-        "MODEL: a GMM (steps/train_mono.py, train_deltas.py, train_lda_mllt.py)",
+        "MODEL: a GMM (steps/train_mono.py, train_deltas.py, train_lda_mllt.py); a speaker-adapted",
+        "       one is for steps/align_fmllr.py",
     ],
     writes=[
         "ALIGNMENT: a transition-id for each frame of each cut, and the model's tree.json,",

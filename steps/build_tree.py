@@ -17,42 +17,36 @@ tool = Tool(
         "DATA/cuts.jsonl.gz: the cuts that were aligned, with MFCC (steps/make_features.py)",
         "LANG: phones, roots, questions (utils/prepare_lang.py)",
         "MODEL: a GMM whose features the tree is grown on",
-        "ALIGNMENT: transition-ids at 10 ms (steps/align.py)",
+        "ALIGNMENT: transition-ids at 10 ms (steps/align.py; steps/align_fmllr.py for a MODEL that",
+        "           is speaker-adapted)",
     ],
     writes=[
         "OUTPUT/tree.json topology.json transitions.json phones.txt: the tree and its HMM",
-        "OUTPUT/senones.json: number of leaves, gain, the tree's checksum",
+        "OUTPUT/senones.json: number of leaves, why not as many as asked for, gain, checksum",
     ],
     example="steps/build_tree.py --set num_leaves=800 data/labeled/mfcc data/lang exp/tri1 "
     "exp/tri1_ali exp/tri1_tree",
 )
 tool.add_config(default="conf/tree.yaml")
+tool.add_jobs()
 tool.add_argument(
     "--low-frame-rate",
     action="store_true",
     help="one state a phone and a frame every 30 ms, as steps/cluster_senones.py",
 )
-tool.add_argument("data", type=Path)
-tool.add_argument("lang", type=Path)
-tool.add_argument("model", type=Path)
-tool.add_argument("alignment", type=Path)
-tool.add_argument("output", type=Path)
+for name in ("data", "lang", "model", "alignment", "output"):
+    tool.add_argument(name, type=Path)
 
 
 def main(options: argparse.Namespace) -> None:
     settings = tool.settings(TreeSettings, options)
+    inputs = (options.data, options.lang, options.model, options.alignment)
     tool.build(
         options.output,
-        [options.data, options.lang, options.model, options.alignment],
+        inputs,
         {"low_frame_rate": options.low_frame_rate, **dataclasses.asdict(settings)},
         lambda partial: build_tree(
-            options.data,
-            options.lang,
-            options.model,
-            options.alignment,
-            partial,
-            settings,
-            low_frame_rate=options.low_frame_rate,
+            *inputs, partial, settings, low_frame_rate=options.low_frame_rate, jobs=options.jobs
         ),
     )
 

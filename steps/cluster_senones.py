@@ -18,37 +18,31 @@ tool = Tool(
         "DATA/cuts.jsonl.gz: the cuts that were aligned, with MFCC (steps/make_features.py)",
         "LANG: phones, roots, questions (utils/prepare_lang.py)",
         "MODEL: the GMM that aligned; its features are clustered",
-        "ALIGNMENT: transition-ids at 10 ms (steps/align.py)",
+        "ALIGNMENT: transition-ids at 10 ms (steps/align.py; steps/align_fmllr.py for a MODEL that",
+        "           is speaker-adapted)",
     ],
     writes=[
         "OUTPUT/tree.json topology.json transitions.json phones.txt: the senones",
-        "OUTPUT/senones.json: their number, the gain, the tree's checksum",
+        "OUTPUT/senones.json: their number, why not as many as asked for, gain, checksum",
     ],
     example="steps/cluster_senones.py --config conf/senones.yaml data/labeled/mfcc data/lang "
     "exp/tri2 exp/tri2_ali exp/senones",
 )
 tool.add_config(default="conf/senones.yaml")
-tool.add_argument("data", type=Path)
-tool.add_argument("lang", type=Path)
-tool.add_argument("model", type=Path)
-tool.add_argument("alignment", type=Path)
-tool.add_argument("output", type=Path)
+tool.add_jobs()
+for name in ("data", "lang", "model", "alignment", "output"):
+    tool.add_argument(name, type=Path)
 
 
 def main(options: argparse.Namespace) -> None:
     settings = tool.settings(TreeSettings, options)
+    inputs = (options.data, options.lang, options.model, options.alignment)
     tool.build(
         options.output,
-        [options.data, options.lang, options.model, options.alignment],
+        inputs,
         dataclasses.asdict(settings),
         lambda partial: build_tree(
-            options.data,
-            options.lang,
-            options.model,
-            options.alignment,
-            partial,
-            settings,
-            low_frame_rate=True,
+            *inputs, partial, settings, low_frame_rate=True, jobs=options.jobs
         ),
     )
 

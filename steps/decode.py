@@ -19,6 +19,7 @@ tool = Tool(
         "DATA: cuts with the features that the model was trained on (steps/make_features.py)",
         "MODEL: a GMM or a network",
         "the scales of steps/search_scales.py, if --scales names them",
+        "the transforms of DATA's speakers, if MODEL is speaker-adapted (steps/estimate_fmllr.py)",
     ],
     writes=[
         "OUTPUT/hypotheses.txt: cut, words; sorted",
@@ -36,6 +37,7 @@ tool.add_argument(
     "--acoustic-scale", type=float, help="instead of --scales (default: by the kind of model)"
 )
 tool.add_argument("--word-insertion-penalty", type=float, help="instead of --scales (default: 0)")
+tool.add_transforms()
 for name in ("graph", "data", "model", "output"):
     tool.add_argument(name, type=Path)
 
@@ -52,7 +54,7 @@ def main(options: argparse.Namespace) -> None:
     device = pick_device(options.device)
     tool.build(
         options.output,
-        [options.graph, options.data, options.model],
+        [options.graph, options.data, options.model, options.transforms],
         {**dataclasses.asdict(scales), **dataclasses.asdict(settings.search)},
         lambda folder: decode_data(
             options.graph,
@@ -63,6 +65,7 @@ def main(options: argparse.Namespace) -> None:
             settings.search,
             jobs=options.jobs,
             device=device,
+            transforms_dir=options.transforms,
         ),
     )
 

@@ -16,6 +16,7 @@ tool = Tool(
         "GRAPH: HCLG of the model's senones (utils/mkgraph.py)",
         "DATA: transcribed cuts with the features that the model was trained on",
         "MODEL: a GMM or a network",
+        "the transforms of DATA's speakers, if MODEL is speaker-adapted (steps/estimate_fmllr.py)",
     ],
     writes=[
         "OUTPUT/tried.tsv: the word errors of every pair",
@@ -29,6 +30,7 @@ tool = Tool(
 tool.add_config()
 tool.add_jobs()
 tool.add_device()
+tool.add_transforms()
 for name in ("graph", "data", "model", "output"):
     tool.add_argument(name, type=Path)
 
@@ -38,7 +40,7 @@ def main(options: argparse.Namespace) -> None:
     device = pick_device(options.device)
     tool.build(
         options.output,
-        [options.graph, options.data, options.model],
+        [options.graph, options.data, options.model, options.transforms],
         dataclasses.asdict(settings),
         lambda folder: decode_grid(
             options.graph,
@@ -48,6 +50,7 @@ def main(options: argparse.Namespace) -> None:
             settings,
             jobs=options.jobs,
             device=device,
+            transforms_dir=options.transforms,
         ),
     )
 

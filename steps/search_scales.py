@@ -16,6 +16,7 @@ tool = Tool(
         "GRAPH: HCLG of the model's senones (utils/mkgraph.py)",
         "DATA: transcribed cuts with the features that the model was trained on",
         "MODEL: a GMM or a network",
+        "the transforms of DATA's speakers, if MODEL is speaker-adapted (steps/estimate_fmllr.py)",
     ],
     writes=[
         "OUTPUT/best_scale.json: the scales, and their word error rate",
@@ -28,6 +29,7 @@ tool = Tool(
 tool.add_config(default="conf/decode.yaml")
 tool.add_jobs()
 tool.add_device()
+tool.add_transforms()
 for name in ("graph", "data", "model", "output"):
     tool.add_argument(name, type=Path)
 
@@ -37,7 +39,7 @@ def main(options: argparse.Namespace) -> None:
     device = pick_device(options.device)
     tool.build(
         options.output,
-        [options.graph, options.data, options.model],
+        [options.graph, options.data, options.model, options.transforms],
         dataclasses.asdict(settings),
         lambda folder: search_scales(
             options.graph,
@@ -47,6 +49,7 @@ def main(options: argparse.Namespace) -> None:
             settings,
             jobs=options.jobs,
             device=device,
+            transforms_dir=options.transforms,
         ),
     )
 

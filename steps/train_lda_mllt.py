@@ -25,29 +25,20 @@ tool = Tool(
 )
 tool.add_config(default="conf/tri2.yaml")
 tool.add_device()
-tool.add_argument("--seed", type=int, default=1, help="of random numbers (%(default)s)")
-tool.add_argument("data", type=Path)
-tool.add_argument("lang", type=Path)
-tool.add_argument("alignment", type=Path)
-tool.add_argument("model", type=Path)
+tool.add_seed()
+for name in ("data", "lang", "alignment", "model"):
+    tool.add_argument(name, type=Path)
 
 
 def main(options: argparse.Namespace) -> None:
     settings = tool.settings(LdaMlltSettings, options)
     device = pick_device(options.device)
+    inputs = (options.data, options.lang, options.alignment)
     tool.build(
         options.model,
-        [options.data, options.lang, options.alignment],
+        inputs,
         {**dataclasses.asdict(settings), "seed": options.seed},
-        lambda partial: train_lda_mllt(
-            options.data,
-            options.lang,
-            options.alignment,
-            partial,
-            settings,
-            options.seed,
-            device,
-        ),
+        lambda partial: train_lda_mllt(*inputs, partial, settings, options.seed, device),
     )
 
 

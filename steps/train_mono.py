@@ -24,22 +24,20 @@ tool = Tool(
 )
 tool.add_config(default="conf/mono.yaml")
 tool.add_device()
-tool.add_argument("--seed", type=int, default=1, help="of random numbers (%(default)s)")
-tool.add_argument("data", type=Path)
-tool.add_argument("lang", type=Path)
-tool.add_argument("model", type=Path)
+tool.add_seed()
+for name in ("data", "lang", "model"):
+    tool.add_argument(name, type=Path)
 
 
 def main(options: argparse.Namespace) -> None:
     settings = tool.settings(MonoSettings, options)
     device = pick_device(options.device)
+    inputs = (options.data, options.lang)
     tool.build(
         options.model,
-        [options.data, options.lang],
+        inputs,
         {**dataclasses.asdict(settings), "seed": options.seed},
-        lambda partial: train_mono(
-            options.data, options.lang, partial, settings, options.seed, device
-        ),
+        lambda partial: train_mono(*inputs, partial, settings, options.seed, device),
     )
 
 

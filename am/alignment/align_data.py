@@ -16,20 +16,21 @@ from am.alignment.failures import FAILED_NAME, write_failures
 from am.alignment.training_graph import GraphCompiler, TrainingGraph
 from am.alignment.transcripts import Transcripts
 from am.alignment.viterbi import (
-    MAX_UTTERANCE_CELLS,
     Alignment,
     AlignmentScales,
     align_batch,
     batches_by_size,
+    why_unalignable,
 )
-from am.alignment.worker_threads import map_in_threads
 from am.errors import InputError
 from am.features.feature_data import describe_features, open_feature_data
-from am.features.gmm_features import SpeakerNormalisation
+from am.features.gmm_features import fault_of_features
+from am.features.gmm_front_end import GmmFrontEnd
 from am.gmm.model_folder import LoadedGmm, copy_hmm, load_gmm
 from am.lang.lang import Lang, check_phones
 from am.progress import track
 from am.storage import write_shard, write_store_description
+from am.threads import map_in_threads
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +56,27 @@ def align_data(
     output: Path,
     scales: AlignmentScales,
     device: torch.device,
+    transforms: Path | None = None,
 ) -> None:
     """Align every cut with its transcript.
+
+    The search is exact: it has no beam that could lose the best path, hence no second try with a
+    wider one.  A cut fails only if no path fits its frames, if they hold NaN, or if it is so long
+    that it should be cut.
 
     Writes a store of transition-ids, the model's tree, topology, transitions and phones, and
     ``failed.tsv`` with the cuts that have no alignment.
 
+    Args:
+        data_folder, lang_folder, model_folder: what is aligned, and with what.
+        output: gets the files.
+        scales: of acoustics and transitions.
+        device: where tensors live.
+        transforms: folder with the transforms of the speakers, for a speaker-adapted model.
+
     Raises:
-        InputError: the model and the lang folder or the features do not fit each other, or no
-            cut could be aligned.
+        InputError: the model and the lang folder, the features or the transforms do not fit each
+            other, or no cut could be aligned.
     """
     lang = Lang.load(lang_folder)
     check_phones(lang, model_folder)
@@ -72,8 +85,8 @@ def align_data(
         raise InputError(f"{data_folder}: holds {description.kind}; give MFCC for a GMM")
     gmm = load_gmm(model_folder, device)
     cuts = open_feature_data(data_folder)
-    normalisation = SpeakerNormalisation.from_cuts(track(cuts, "speaker statistics", unit="cut"))
-    aligner = _Aligner(lang, gmm, normalisation, scales)
+    front_end = GmmFrontEnd.open(model_folder, data_folder, transforms)
+    aligner = _Aligner(lang, gmm, front_end, scales)
     aligned = 0
     score = 0.0
     frames = 0
@@ -90,7 +103,8 @@ def align_data(
             aligned += len(records)
     if not aligned:
         raise InputError(
-            f"{data_folder}: no cut could be aligned ({aligner.failures[0][1]}); check transcripts"
+            f"{data_folder}: no cut could be aligned; the first, "
+            f"{': '.join(aligner.failures[0])}; check transcripts, lexicon and durations"
         )
     write_store_description(
         output,
@@ -114,13 +128,13 @@ class _Aligner:
         self,
         lang: Lang,
         gmm: LoadedGmm,
-        normalisation: SpeakerNormalisation,
+        front_end: GmmFrontEnd,
         scales: AlignmentScales,
     ):
         self.transcripts = Transcripts(lang)
         self.failures: list[tuple[str, str]] = []
         self._gmm = gmm
-        self._normalisation = normalisation
+        self._front_end = front_end
         self._scales = scales
         model = gmm.model
         self._compiler = GraphCompiler(lang, model.tree, model.topology, model.transitions)
@@ -135,16 +149,12 @@ class _Aligner:
                 self.failures.append((cut.id, "no transcript"))
                 continue
             graph = self._compiler.compile(word_ids)
-            model_input = self._gmm.model_input(cut, self._normalisation)
-            if len(model_input) < graph.min_frames:
-                self.failures.append(
-                    (cut.id, f"too short: {len(model_input)} frames for {graph.min_frames} states")
-                )
-                continue
-            if len(model_input) * graph.num_states > MAX_UTTERANCE_CELLS:
-                self.failures.append(
-                    (cut.id, f"too long: {len(model_input)} frames; cut it into utterances")
-                )
+            model_input = self._gmm.model_input(cut, self._front_end)
+            fault = fault_of_features(model_input.cpu().numpy()) or why_unalignable(
+                len(model_input), graph.min_frames, graph.num_states
+            )
+            if fault:
+                self.failures.append((cut.id, fault))
                 continue
             part.append(_Utterance(cut.id, graph, model_input))
             frames += len(model_input)

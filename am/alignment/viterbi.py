@@ -190,6 +190,22 @@ class GraphBatch:
         return (2 * self.transition_states[path] - stays).astype(np.int32)
 
 
+def why_unalignable(num_frames: int, min_frames: int, num_states: int) -> str | None:
+    """Why an utterance has no alignment, or None if it has one.
+
+    The search is exact, so this is certain before it: there is no beam to be widened.
+
+    Args:
+        num_frames: of the utterance.
+        min_frames, num_states: of its graph.
+    """
+    if num_frames < min_frames:
+        return f"too short: {num_frames} frames, and its transcript takes at least {min_frames}"
+    if num_frames * num_states > MAX_UTTERANCE_CELLS:
+        return f"too long: {num_frames} frames; cut it into utterances"
+    return None
+
+
 def scaled_log_transitions(transitions: TransitionModel, scales: AlignmentScales) -> np.ndarray:
     """Log-probabilities by transition-id, times the self-loop scale.
 

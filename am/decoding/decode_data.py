@@ -87,6 +87,7 @@ def decode_data(
     *,
     jobs: int = 1,
     device: torch.device | None = None,
+    transforms_dir: Path | None = None,
 ) -> DecodingSummary:
     """Decode the cuts of a feature data folder with a GMM or a network.
 
@@ -102,12 +103,16 @@ def decode_data(
         settings: of the search.
         jobs: processes.
         device: where scores are computed; decoding itself is on the CPU.
+        transforms_dir: the transforms of the data's speakers, for a speaker-adapted GMM.
 
     Raises:
-        InputError: graph, data and model do not fit together, or no cut could be decoded.
+        InputError: graph, data, model and transforms do not fit together, or no cut could be
+            decoded.
     """
     device = device or torch.device("cpu")
-    make_state = partial(_make_state, graph_dir, data_dir, model_dir, scales, settings, device)
+    make_state = partial(
+        _make_state, graph_dir, data_dir, model_dir, scales, settings, device, transforms_dir
+    )
     cuts = open_feature_data(data_dir)
     results = map_chunks(
         _decode_chunk, make_state, cuts, jobs, chunk_size=CUTS_A_CHUNK, device=device
@@ -125,7 +130,7 @@ def decode_data(
         raise InputError(f"{data_dir}: not one cut could be decoded; the first is {first_fault}")
     hypotheses = "".join(f"{line}\n" for line in sorted(lines))
     (output / HYPOTHESES_NAME).write_text(hypotheses, encoding="utf-8")
-    _write_facts(output, graph_dir, data_dir, model_dir, scales, settings, summary)
+    _write_facts(output, graph_dir, data_dir, model_dir, transforms_dir, scales, settings, summary)
     _report(summary, first_fault)
     return summary
 
@@ -150,16 +155,21 @@ def _make_state(
     scales: Scales,
     settings: SearchSettings,
     device: torch.device,
+    transforms_dir: Path | None,
 ) -> _State:
-    graph, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device)
+    graph, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device, transforms_dir)
     return _State(graph, scorer, Decoder(graph, scales, settings))
 
 
 def load_graph_and_scorer(
-    graph_dir: Path, data_dir: Path, model_dir: Path, device: torch.device
+    graph_dir: Path,
+    data_dir: Path,
+    model_dir: Path,
+    device: torch.device,
+    transforms_dir: Path | None = None,
 ) -> tuple[DecodingGraph, Scorer]:
     """Load both and check that they fit together and to the data."""
-    scorer = load_scorer(model_dir, data_dir, device)
+    scorer = load_scorer(model_dir, data_dir, device, transforms_dir)
     graph = load_graph(graph_dir)
     check_graph_fits(graph, graph_dir, scorer.facts)
     return graph, scorer
@@ -211,6 +221,7 @@ def _write_facts(
     graph_dir: Path,
     data_dir: Path,
     model_dir: Path,
+    transforms_dir: Path | None,
     scales: Scales,
     settings: SearchSettings,
     summary: DecodingSummary,
@@ -221,6 +232,7 @@ def _write_facts(
         "graph": str(graph_dir),
         "data": str(data_dir),
         "model": str(model_dir),
+        "transforms": str(transforms_dir) if transforms_dir else None,
     }
     (output / "settings.json").write_text(json.dumps(used, indent=1))
     totals = {**asdict(summary), "real_time_factor": summary.real_time_factor}

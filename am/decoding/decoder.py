@@ -81,11 +81,13 @@ class BestPath:
 
     Attributes:
         word_ids: its output labels.
+        pdf_ids: (frames,) int32, its input labels less 1.
         cost: graph cost + scaled acoustic cost, lower is better.
         reached_final: False if no token ended in a final state; the best token was taken then.
     """
 
     word_ids: list[int]
+    pdf_ids: np.ndarray
     cost: float
     reached_final: bool
 
@@ -114,11 +116,12 @@ class Decoder:
         found, lattice = self._decoder.get_best_path()
         if not found:
             return None
-        linear, _, word_ids, weight = kaldifst.get_linear_symbol_sequence(lattice)
+        linear, labels, word_ids, weight = kaldifst.get_linear_symbol_sequence(lattice)
         if not linear:
             return None
         cost = float(weight.value1 + weight.value2)
-        return BestPath(list(word_ids), cost, self._decoder.reached_final())
+        pdf_ids = np.array(labels, dtype=np.int32) - 1
+        return BestPath(list(word_ids), pdf_ids, cost, self._decoder.reached_final())
 
 
 def scaled_decodable(scores: np.ndarray, acoustic_scale: float) -> kaldi_decoder.DecodableCtc:

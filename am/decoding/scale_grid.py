@@ -97,6 +97,7 @@ def decode_grid(
     *,
     jobs: int = 1,
     device: torch.device | None = None,
+    transforms_dir: Path | None = None,
 ) -> None:
     """Decode transcribed cuts at every pair of the grid.
 
@@ -108,13 +109,16 @@ def decode_grid(
         settings: of lattices and grid.
         jobs: processes.
         device: where scores are computed.
+        transforms_dir: the transforms of the data's speakers, for a speaker-adapted GMM.
 
     Raises:
         InputError: graph, data and model do not fit together, a cut has no transcript, there is
             one speaker only, or no cut could be decoded.
     """
     device = device or torch.device("cpu")
-    make_state = partial(_make_state, graph_dir, data_dir, model_dir, settings, device)
+    make_state = partial(
+        _make_state, graph_dir, data_dir, model_dir, settings, device, transforms_dir
+    )
     chunks = map_chunks(
         _decode_chunk,
         make_state,
@@ -234,8 +238,9 @@ def _make_state(
     model_dir: Path,
     settings: ScaleGridSettings,
     device: torch.device,
+    transforms_dir: Path | None,
 ) -> _State:
-    graph, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device)
+    graph, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device, transforms_dir)
     beams = LatticeSettings(settings.beam, settings.lattice_beam)
     maker = LatticeMaker(graph.fst, settings.lattice_acoustic_scale, beams)
     return _State(graph, scorer, maker, settings.grid())

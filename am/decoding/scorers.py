@@ -11,8 +11,8 @@ import torch
 from lhotse.cut import Cut
 
 from am.errors import InputError
-from am.features.feature_data import FeatureDescription, describe_features, open_feature_data
-from am.features.gmm_features import SpeakerNormalisation
+from am.features.feature_data import FeatureDescription, describe_features
+from am.features.gmm_front_end import GmmFrontEnd
 from am.gmm import load_gmm
 from am.nnet import load_network
 from am.nnet.data import load_features
@@ -73,9 +73,18 @@ def model_kind(folder: Path) -> ModelKind:
 
 
 class GmmScorer:
-    """Log-likelihoods of a GMM; MFCC normalised by the speakers' statistics over the data."""
+    """Log-likelihoods of a GMM; MFCC normalised by the speakers' statistics over the data.
 
-    def __init__(self, folder: Path, data_dir: Path, device: torch.device):
+    ``transforms_dir`` has the speakers' transforms, for a speaker-adapted GMM.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        data_dir: Path,
+        device: torch.device,
+        transforms_dir: Path | None = None,
+    ):
         self._gmm = load_gmm(folder, device)
         data = describe_features(data_dir)
         tree = folder / "tree.json"
@@ -88,11 +97,11 @@ class GmmScorer:
             feature_dim=self._gmm.model.features.mfcc_dim,
         )
         _check_features("mfcc", self.facts, data_dir, data)
-        self._normalisation = SpeakerNormalisation.from_cuts(open_feature_data(data_dir))
+        self.front_end = GmmFrontEnd.open(folder, data_dir, transforms_dir)
 
     def scores(self, cut: Cut) -> np.ndarray:
         """(frames, num_pdfs) float32 log-likelihoods, natural log."""
-        log_likelihoods = self._gmm.log_likelihoods(cut, self._normalisation)
+        log_likelihoods = self._gmm.log_likelihoods(cut, self.front_end)
         return np.asarray(log_likelihoods.cpu().numpy(), dtype=np.float32)
 
 
@@ -128,19 +137,24 @@ class NetworkScorer:
         return np.asarray(scores.cpu().numpy(), dtype=np.float32)
 
 
-def load_scorer(model_dir: Path, data_dir: Path, device: torch.device) -> Scorer:
+def load_scorer(
+    model_dir: Path, data_dir: Path, device: torch.device, transforms_dir: Path | None = None
+) -> Scorer:
     """The scorer of a GMM or network folder.
 
     Args:
         model_dir: a GMM or a network.
         data_dir: the data to be scored, with the features that the model was trained on.
         device: where scores are computed.
+        transforms_dir: the transforms of the data's speakers, for a speaker-adapted GMM.
 
     Raises:
-        InputError: a folder is incomplete, or model and data do not fit together.
+        InputError: a folder is incomplete, or model, data and transforms do not fit together.
     """
     if model_kind(model_dir) == "gmm":
-        return GmmScorer(model_dir, data_dir, device)
+        return GmmScorer(model_dir, data_dir, device, transforms_dir)
+    if transforms_dir is not None:
+        raise InputError(f"{model_dir}: a network; leave the speaker transforms out")
     return NetworkScorer(model_dir, data_dir, device)
 
 

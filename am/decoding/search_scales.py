@@ -49,6 +49,7 @@ def search_scales(
     *,
     jobs: int = 1,
     device: torch.device | None = None,
+    transforms_dir: Path | None = None,
 ) -> Scales:
     """Find the scales with the fewest word errors on transcribed data.
 
@@ -59,6 +60,7 @@ def search_scales(
         settings: what is tried, and how far decoding looks.
         jobs: processes.
         device: where scores are computed.
+        transforms_dir: the transforms of the data's speakers, for a speaker-adapted GMM.
 
     Raises:
         InputError: graph, data and model do not fit together, a cut has no transcript, or no
@@ -73,6 +75,7 @@ def search_scales(
         settings.beams_of_scale_search(kind),
         jobs=jobs,
         device=device or torch.device("cpu"),
+        transforms_dir=transforms_dir,
     )
     usual = settings.usual_acoustic_scale(kind)
     tried = coordinate_search(evaluate, settings.scale_search(kind), usual)
@@ -149,13 +152,21 @@ def errors_of_scales(
     *,
     jobs: int,
     device: torch.device,
+    transforms_dir: Path | None = None,
 ) -> list[WordErrors]:
     """Word errors of each of several scales on a data folder; scores are computed once.
 
     There is a copy of the graph in memory for each penalty among ``candidates``.
     """
     make_state = partial(
-        _make_state, graph_dir, data_dir, model_dir, beams, tuple(candidates), device
+        _make_state,
+        graph_dir,
+        data_dir,
+        model_dir,
+        beams,
+        tuple(candidates),
+        device,
+        transforms_dir,
     )
     cuts = open_feature_data(data_dir)
     results = map_chunks(
@@ -197,8 +208,9 @@ def _make_state(
     beams: SearchSettings,
     candidates: Sequence[Scales],
     device: torch.device,
+    transforms_dir: Path | None,
 ) -> _State:
-    graph, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device)
+    graph, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device, transforms_dir)
     penalties = {scales.word_insertion_penalty for scales in candidates}
     with_penalty = {
         penalty: replace(graph, fst=add_word_insertion_penalty(graph.fst, penalty))

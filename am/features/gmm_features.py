@@ -8,6 +8,8 @@ Shapes: T frames, C cepstral coefficients, D values of a model input.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,6 +37,8 @@ class GmmFeatures:
         context: frames on either side that are spliced.
         normalise_variance: whether a speaker's variance is normalised besides the mean.
         transform: (D, (2 * context + 1) * C) float32.
+        speaker_adapted: whether a transform of each speaker
+            (:class:`am.features.speaker_transforms.SpeakerTransforms`) comes after these features.
     """
 
     kind: str
@@ -42,22 +46,28 @@ class GmmFeatures:
     context: int
     normalise_variance: bool
     transform: np.ndarray
+    speaker_adapted: bool = False
 
     @property
     def dim(self) -> int:
         """D, values of a model-input frame."""
         return len(self.transform)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the transform: a speaker's transform fits no other features."""
+        return hashlib.sha256(np.ascontiguousarray(self.transform).tobytes()).hexdigest()
+
     def model_input(self, normalised: np.ndarray) -> np.ndarray:
         """(T, C) MFCC of one cut, normalised for its speaker → (T, D) float32."""
-        return splice(normalised, self.context) @ self.transform.T
+        # Frames that are not finite are for the caller to refuse: only there the cut has a name.
+        with np.errstate(invalid="ignore"):
+            return splice(normalised, self.context) @ self.transform.T
 
     def compose(self, matrix: np.ndarray) -> GmmFeatures:
         """These features followed by ``matrix`` (D', D), e.g. a new MLLT estimate."""
         transform = (matrix.astype(np.float64) @ self.transform).astype(np.float32)
-        return GmmFeatures(
-            self.kind, self.mfcc_dim, self.context, self.normalise_variance, transform
-        )
+        return dataclasses.replace(self, transform=transform)
 
     def save(self, folder: Path) -> None:
         """Write ``features.json`` and ``transform.safetensors``."""
@@ -68,6 +78,7 @@ class GmmFeatures:
             "context": self.context,
             "normalise_variance": self.normalise_variance,
             "dim": self.dim,
+            "speaker_adapted": self.speaker_adapted,
         }
         (folder / DESCRIPTION_NAME).write_text(json.dumps(description, indent=1))
 
@@ -84,6 +95,7 @@ class GmmFeatures:
             description["context"],
             description["normalise_variance"],
             load_file(str(folder / TRANSFORM_NAME))["transform"],
+            description.get("speaker_adapted", False),
         )
 
 
@@ -116,7 +128,8 @@ def delta_transform(mfcc_dim: int, order: int, window: int) -> np.ndarray:
 
 def splice(frames: np.ndarray, context: int) -> np.ndarray:
     """(T, C) → (T, (2 * context + 1) * C), the edge frames repeated."""
-    return frames[splice_indices(np.array([len(frames)]), context)].reshape(len(frames), -1)
+    width = (2 * context + 1) * frames.shape[1]
+    return frames[splice_indices(np.array([len(frames)]), context)].reshape(len(frames), width)
 
 
 def splice_indices(num_frames: np.ndarray, context: int) -> np.ndarray:
@@ -140,7 +153,7 @@ def splice_indices(num_frames: np.ndarray, context: int) -> np.ndarray:
 class SpeakerNormalisation:
     """Mean and variance of each speaker's MFCC, and their removal.
 
-    Statistics are of all frames that were added, so one object belongs to one data folder.
+    Statistics are of all finite frames that were added, so one object belongs to one data folder.
     """
 
     def __init__(self) -> None:
@@ -154,16 +167,30 @@ class SpeakerNormalisation:
             normalisation.add(speaker_of(cut), cut.load_features())
         return normalisation
 
+    @property
+    def speakers(self) -> list[str]:
+        """Those with frames, in the order in which they were met."""
+        return list(self._totals)
+
     def add(self, speaker: str, mfcc: np.ndarray) -> None:
-        """Count the frames (T, C) of ``speaker``."""
+        """Count the frames (T, C) of ``speaker``; one with a NaN or an infinity does not count."""
         frames = mfcc.astype(np.float64)
+        finite = np.isfinite(frames).all(axis=1)
+        if not finite.all():
+            frames = frames[finite]
         totals = np.stack(
             [np.full(frames.shape[1], len(frames)), frames.sum(0), (frames**2).sum(0)]
         )
-        if speaker in self._totals:
-            self._totals[speaker] += totals
-        else:
-            self._totals[speaker] = totals
+        self._add_totals(speaker, totals)
+
+    def merge(self, other: SpeakerNormalisation) -> None:
+        """Add the statistics of ``other``, e.g. of another part of the data."""
+        for speaker, totals in other._totals.items():
+            self._add_totals(speaker, totals)
+
+    def _add_totals(self, speaker: str, totals: np.ndarray) -> None:
+        known = self._totals.get(speaker)
+        self._totals[speaker] = totals if known is None else known + totals
 
     def shift_and_scale(
         self, speaker: str, normalise_variance: bool
@@ -174,6 +201,7 @@ class SpeakerNormalisation:
                 f"speaker {speaker}: no statistics; compute them over the data folder in use"
             )
         count, total, squares = self._totals[speaker]
+        count = np.maximum(count, 1.0)
         mean = total / count
         if not normalise_variance:
             return mean, np.ones_like(mean)
@@ -191,6 +219,15 @@ def speaker_of(cut: Any) -> str:
     supervisions: Any = cut.supervisions
     speaker = supervisions[0].speaker if supervisions else None
     return str(speaker) if speaker is not None else str(cut.id)
+
+
+def fault_of_features(frames: np.ndarray) -> str | None:
+    """What keeps frames (T, C) from being used, or None."""
+    if len(frames) == 0:
+        return "features without a frame"
+    if not np.isfinite(frames).all():
+        return "features hold NaN or infinity"
+    return None
 
 
 def check_mfcc_dim(features: GmmFeatures, mfcc: np.ndarray, cut_id: str) -> None:

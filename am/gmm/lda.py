@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
+from am.errors import InputError
+
 
 class LdaStatistics:
     """Counts and sums by class, second moments of all.
@@ -33,13 +35,24 @@ class LdaStatistics:
 
         Rows are scaled to unit within-class variance, highest ratio first, as Kaldi's
         ``transform/lda-estimate.cc`` without the mean offset.
+
+        Raises:
+            InputError: no frame was seen, or they do not vary in every direction within a class.
         """
         total = self.counts.sum()
+        if total == 0:
+            raise InputError("LDA: no frame is aligned to speech; check audio and transcripts")
         mean = self.sums.sum(axis=0) / total
         seen = self.counts > 0
         class_means = self.sums[seen] / self.counts[seen, None]
         shares = self.counts[seen] / total
         between = (class_means * shares[:, None]).T @ class_means - np.outer(mean, mean)
         within = self.second_moment / total - np.outer(mean, mean) - between
-        _, directions = scipy.linalg.eigh(between, within)
+        try:
+            _, directions = scipy.linalg.eigh(between, within)
+        except scipy.linalg.LinAlgError as error:
+            raise InputError(
+                f"LDA: the features of the {total:.0f} frames of speech do not vary in all of "
+                f"{len(mean)} values; check that the audio is not silence, or add speech"
+            ) from error
         return directions[:, ::-1][:, :dim].T.astype(np.float32)

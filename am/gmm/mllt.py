@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from am.errors import InputError
+
 MAX_ITERATIONS = 200
 # Gain in objective per frame under which a sweep over the rows was the last.
 TOLERANCE = 1e-6
@@ -33,9 +35,18 @@ def estimate_mllt(moments: np.ndarray, num_frames: float) -> tuple[np.ndarray, f
 
     Returns:
         (D, D) float64, and the objective's gain per frame.
+
+    Raises:
+        InputError: the moments are singular.
     """
     dim = len(moments)
-    inverses = np.linalg.inv(moments)
+    try:
+        inverses = np.linalg.inv(moments)
+    except np.linalg.LinAlgError as error:
+        raise InputError(
+            f"MLLT: {num_frames:.0f} frames of speech do not vary in all of {dim} values; check "
+            "that the audio is not silence, or add speech"
+        ) from error
     matrix = np.eye(dim)
     first = objective = mllt_objective(matrix, moments, num_frames)
     for _ in range(MAX_ITERATIONS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,8 @@ import numpy as np
 import torch
 
 from am.errors import InputError
-from am.features.gmm_features import (
-    GmmFeatures,
-    SpeakerNormalisation,
-    check_mfcc_dim,
-    speaker_of,
-)
+from am.features.gmm_features import GmmFeatures
+from am.features.gmm_front_end import GmmFrontEnd
 from am.gmm.model import DiagonalGmms, GmmTables
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
@@ -41,6 +38,12 @@ class GmmHmm:
     def replace(self, **changes: Any) -> GmmHmm:
         """A copy with some parts exchanged."""
         return dataclasses.replace(self, **changes)
+
+    def pdfs_of(self, phones: Iterable[int]) -> np.ndarray:
+        """(pdfs,) bool: whether a state of one of ``phones`` has the pdf-id."""
+        found = np.zeros(self.tree.num_pdfs, dtype=bool)
+        found[self.transitions.pdf_ids[np.isin(self.transitions.phones, list(phones))]] = True
+        return found
 
     def save(self, folder: Path) -> None:
         """Write all parts; ``folder`` exists."""
@@ -92,25 +95,21 @@ class LoadedGmm:
         """Columns of :meth:`log_likelihoods`."""
         return self.model.gmms.num_pdfs
 
-    def model_input(self, cut: Any, normalisation: SpeakerNormalisation) -> torch.Tensor:
+    def model_input(self, cut: Any, front_end: GmmFrontEnd) -> torch.Tensor:
         """(T, D) float32 model input of a lhotse cut with MFCC, on the device."""
-        mfcc = cut.load_features()
-        features = self.model.features
-        check_mfcc_dim(features, mfcc, cut.id)
-        normalised = normalisation.apply(speaker_of(cut), mfcc, features.normalise_variance)
-        return torch.from_numpy(features.model_input(normalised)).to(self.device)
+        return torch.from_numpy(front_end.model_input(cut)).to(self.device)
 
-    def log_likelihoods(self, cut: Any, normalisation: SpeakerNormalisation) -> torch.Tensor:
+    def log_likelihoods(self, cut: Any, front_end: GmmFrontEnd) -> torch.Tensor:
         """Log-likelihoods (natural log) of all pdfs.
 
         Args:
             cut: a lhotse cut with MFCC.
-            normalisation: of the data folder, ``SpeakerNormalisation.from_cuts(cuts)``.
+            front_end: of this model and the cut's data folder, ``GmmFrontEnd.open(model, data)``.
 
         Returns:
             (T, pdfs) float32 on the device.
         """
-        model_input = self.model_input(cut, normalisation)
+        model_input = self.model_input(cut, front_end)
         return self.log_likelihoods_of(model_input, self._all_pdfs).contiguous()
 
     def log_likelihoods_of(self, model_input: torch.Tensor, pdf_ids: np.ndarray) -> torch.Tensor:

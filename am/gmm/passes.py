@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from am.alignment.viterbi import AlignmentScales, align_batch, batches_by_size
-from am.alignment.worker_threads import map_in_threads
 from am.gmm.model import GmmTables
 from am.gmm.model_folder import GmmHmm
 from am.gmm.statistics import EmStatistics, MlltStatistics, accumulate
 from am.gmm.training_data import CHUNK_FRAMES, TrainingData
 from am.gmm.update import estimate
+from am.threads import map_in_threads
 
 
 def update(
@@ -52,14 +52,25 @@ def update(
 
 
 def gather_em(
-    model: GmmHmm, inputs: np.ndarray, alignment: np.ndarray, device: torch.device
+    model: GmmHmm,
+    inputs: np.ndarray,
+    alignment: np.ndarray,
+    device: torch.device,
+    observed: np.ndarray | None = None,
 ) -> EmStatistics:
-    """EM statistics of all aligned frames."""
+    """EM statistics of all aligned frames.
+
+    With ``observed`` (F, D), the posteriors are of ``inputs`` and the sums of ``observed``.
+    """
     tables = GmmTables(model.gmms, device)
 
     def gather(first: int) -> EmStatistics:
         part = EmStatistics.zeros(model.gmms, device)
-        accumulate(part, tables, *_aligned_frames(model, inputs, alignment, first, device))
+        frames, pdf_ids = _aligned_frames(model, inputs, alignment, first, device)
+        others = None
+        if observed is not None:
+            others, _ = _aligned_frames(model, observed, alignment, first, device)
+        accumulate(part, tables, frames, pdf_ids, others)
         return part
 
     total = EmStatistics.zeros(model.gmms, device)

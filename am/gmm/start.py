@@ -9,19 +9,21 @@ import numpy as np
 from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.convert import AlignmentConverter
 from am.alignment.equal import equal_alignment
-from am.alignment.worker_threads import unsplit_operations
 from am.features.gmm_features import GmmFeatures
+from am.features.speaker_transforms import SpeakerTransforms
 from am.gmm.model import DiagonalGmms
 from am.gmm.model_folder import GmmHmm
 from am.gmm.passes import update
-from am.gmm.trainer import Trainer
+from am.gmm.trainer import Trainer, TrainingState
 from am.gmm.training_data import CHUNK_FRAMES
 from am.gmm.update import MIN_VARIANCE
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
+from am.lang.lang import Lang
 from am.tree.context_tree import ContextTree, monophone_tree
 from am.tree.grow import TreeSettings, grow_tree
 from am.tree.statistics import TriphoneStatistics
+from am.tree.unseen import named
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ log = logging.getLogger(__name__)
 FIRST_MIN_OCCUPANCY = 3.0
 
 
-def flat_start(trainer: Trainer, features: GmmFeatures) -> GmmHmm:
+def flat_start(trainer: Trainer, features: GmmFeatures) -> TrainingState:
     """Monophones, every pdf the data's mean and variance, updated once on equal alignments."""
     lang = trainer.lang
     tree = monophone_tree([list(group) for group in lang.roots], lang.topology)
@@ -39,19 +41,33 @@ def flat_start(trainer: Trainer, features: GmmFeatures) -> GmmHmm:
     data = trainer.data
 
     alignment = data.new_alignment(0)
+    in_graphs = np.zeros(tree.num_pdfs, dtype=bool)
     for utterance in range(len(data.cut_ids)):
         generator = np.random.default_rng((trainer.seed, utterance))
         num_frames = int(data.num_frames[utterance])
-        transition_ids = equal_alignment(data.graph(utterance), num_frames, generator)
+        graph = data.graph(utterance)
+        in_graphs[model.transitions.pdf_ids[graph.transition_states - 1]] = True
+        transition_ids = equal_alignment(graph, num_frames, generator)
         if transition_ids is not None:
             alignment[data.frames_of(utterance)] = transition_ids
+    _warn_of_absent_phones(model.transitions, in_graphs, lang)
     model, statistics, _ = update(model, inputs, alignment, FIRST_MIN_OCCUPANCY, trainer.device)
     log.info(
         "flat start: %d pdfs, log-likelihood %.3f a frame",
         tree.num_pdfs,
         statistics.log_likelihood_per_frame,
     )
-    return model
+    return TrainingState.first(model)
+
+
+def _warn_of_absent_phones(transitions: TransitionModel, in_graphs: np.ndarray, lang: Lang) -> None:
+    """Name the phones none of whose pdfs stands in a training graph; ``in_graphs`` is (pdfs,)."""
+    absent = np.unique(transitions.phones[~in_graphs[transitions.pdf_ids]])
+    if len(absent):
+        log.warning(
+            "in no transcript: %s; the Gaussians stay the mean and variance of all frames",
+            named(absent.tolist(), lang.phones),
+        )
 
 
 def start_from_alignments(
@@ -59,7 +75,8 @@ def start_from_alignments(
     features: GmmFeatures,
     old: AlignmentFolder,
     tree_settings: TreeSettings,
-) -> GmmHmm:
+    transforms: SpeakerTransforms | None = None,
+) -> TrainingState:
     """Grow a tree on ``features`` and give each leaf the Gaussian of its frames.
 
     Args:
@@ -67,31 +84,32 @@ def start_from_alignments(
         features: of the new model.
         old: alignments of the same cuts.
         tree_settings: when the tree is large enough.
+        transforms: of the speakers, where the new model is speaker-adapted.
     """
     lang, data = trainer.lang, trainer.data
-    inputs = data.write_input(features)
+    inputs = data.write_input(features, transforms)
     statistics = TriphoneStatistics(features.dim)
     for utterance, cut_id in enumerate(data.cut_ids):
         frames = inputs[data.frames_of(utterance)]
         transition_ids = old.transition_ids(cut_id, len(frames))
         statistics.accumulate(frames, transition_ids, old.transitions, old.topology)
-    with unsplit_operations():
-        tree, report = grow_tree(
-            statistics,
-            lang.topology,
-            lang.roots,
-            lang.silence_phones,
-            lang.extra_questions,
-            tree_settings,
-        )
+    tree, report = grow_tree(
+        statistics,
+        lang.topology,
+        lang.roots,
+        lang.silence_phones,
+        lang.extra_questions,
+        tree_settings,
+    )
     log.info("tree: %s", report.summary())
+    report.unseen.log(lang.phones)
     model = _untrained(tree, lang.topology, features, inputs)
     convert = AlignmentConverter(old.transitions, old.topology, tree, model.transitions)
     alignment = data.new_alignment(0)
     for utterance, cut_id in enumerate(data.cut_ids):
         alignment[data.frames_of(utterance)] = convert(old.transition_ids(cut_id))
     model, _, _ = update(model, inputs, alignment, FIRST_MIN_OCCUPANCY, trainer.device)
-    return model
+    return TrainingState.first(model, transforms)
 
 
 def _untrained(

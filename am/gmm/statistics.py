@@ -1,4 +1,4 @@
-"""Statistics of Gaussians over aligned frames: for EM and for MLLT.
+"""Statistics of Gaussians over aligned frames: for EM, and what MLLT and fMLLR share.
 
 Shapes: n frames, D dimensions, G Gaussians, K Gaussians of a pdf.  Frames of the same pdf-id are
 gathered into blocks of ``BLOCK_FRAMES``, so that posteriors and sums are batched matrix products.
@@ -58,8 +58,19 @@ class EmStatistics:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Frames of one table group: ``extended`` (B, F, 2 D), their Gaussians and posteriors."""
+    """Frames of one table group, their Gaussians and posteriors.
 
+    Attributes:
+        rows: (B, F) places among the frames; a place that is not ``present`` fills a block.
+        present: (B, F) bool.
+        extended: (B, F, 2 D), x and x².
+        gaussians: (B, K).
+        posteriors: (B, F, K), 0 where a frame is not present.
+        log_likelihood: natural log, of the frames that are present.
+    """
+
+    rows: torch.Tensor
+    present: torch.Tensor
     extended: torch.Tensor
     gaussians: torch.Tensor
     posteriors: torch.Tensor
@@ -68,17 +79,30 @@ class _Blocks:
 
 
 def accumulate(
-    statistics: EmStatistics, tables: GmmTables, frames: torch.Tensor, pdf_ids: np.ndarray
+    statistics: EmStatistics,
+    tables: GmmTables,
+    frames: torch.Tensor,
+    pdf_ids: np.ndarray,
+    observed: torch.Tensor | None = None,
 ) -> None:
-    """Add frames (n, D) aligned to ``pdf_ids`` (n,) to ``statistics``."""
+    """Add frames to ``statistics``.
+
+    Args:
+        statistics: added to.
+        tables: of the GMMs that give the posteriors.
+        frames: (n, D).
+        pdf_ids: (n,) that the frames are aligned to.
+        observed: (n, D) the same frames under other features, to be summed instead.
+    """
     for blocks in _posterior_blocks(tables, frames, pdf_ids):
-        _add_blocks(statistics, blocks)
+        extended = blocks.extended if observed is None else _extended(observed[blocks.rows])
+        _add_blocks(statistics, blocks, extended)
 
 
-def _add_blocks(statistics: EmStatistics, blocks: _Blocks) -> None:
+def _add_blocks(statistics: EmStatistics, blocks: _Blocks, extended: torch.Tensor) -> None:
     num_gaussians, width = statistics.sums.shape
     weights = blocks.posteriors.transpose(1, 2)
-    sums = torch.bmm(weights, blocks.extended).reshape(-1, width)
+    sums = torch.bmm(weights, extended).reshape(-1, width)
     rows = blocks.gaussians.reshape(-1)
     real = rows < num_gaussians
     statistics.sums.index_add_(0, rows[real], sums[real].double())
@@ -86,6 +110,59 @@ def _add_blocks(statistics: EmStatistics, blocks: _Blocks) -> None:
     statistics.occupancies.index_add_(0, rows[real], occupancies[real].double())
     statistics.num_frames += blocks.num_frames
     statistics.log_likelihood += blocks.log_likelihood
+
+
+def frame_precisions(
+    tables: GmmTables,
+    frames: torch.Tensor,
+    pdf_ids: np.ndarray,
+    parameters: GmmTables | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The Gaussians around each frame as one, by their posteriors γ_tg.
+
+    Args:
+        tables: of the GMMs that give the posteriors.
+        frames: (n, D).
+        pdf_ids: (n,) that the frames are aligned to.
+        parameters: of other means and variances, Gaussian by Gaussian.
+
+    Returns:
+        (n, D) Σ_g γ_tg / σ²_g and (n, D) Σ_g γ_tg µ_g / σ²_g.
+    """
+    coefficients = (parameters or tables).coefficients
+    found = torch.zeros(len(frames), coefficients.shape[1], device=frames.device)
+    for blocks in _posterior_blocks(tables, frames, pdf_ids):
+        sums = torch.bmm(blocks.posteriors, coefficients[blocks.gaussians])
+        found[blocks.rows[blocks.present]] = sums[blocks.present]
+    weighted_means, halves = found.chunk(2, dim=1)
+    return -2.0 * halves, weighted_means
+
+
+def weighted_moments(weights: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Σ_t w_ti v_t v_tᵀ for each column i of ``weights``.
+
+    Args:
+        weights: (n, D) float32.
+        vectors: (n, E) float32.
+
+    Returns:
+        (D, E, E) float64.
+    """
+    width = vectors.shape[1]
+    upper = torch.triu_indices(width, width, device=vectors.device)
+    sums = torch.zeros(upper.shape[1], weights.shape[1], dtype=torch.float64, device=vectors.device)
+    step = max(1, MAX_BLOCK_ELEMENTS // width**2)
+    for first in range(0, len(vectors), step):
+        # A row a dimension: whole rows are multiplied, several times faster than columns.
+        part = vectors[first : first + step].T.contiguous()
+        products = part.index_select(0, upper[0])
+        products *= part.index_select(0, upper[1])
+        sums += (products @ weights[first : first + step]).double()
+    sums = sums.T
+    moments = torch.empty(len(sums), width, width, dtype=torch.float64, device=vectors.device)
+    moments[:, upper[0], upper[1]] = sums
+    moments[:, upper[1], upper[0]] = sums
+    return moments
 
 
 class MlltStatistics:
@@ -96,30 +173,24 @@ class MlltStatistics:
     means add follows from ordinary EM statistics, so no matrix a Gaussian is stored.
 
     Attributes:
-        raw: (D, D * D) float64, Σ_t w_ti x_t x_tᵀ.
+        raw: (D, D, D) float64, Σ_t w_ti x_t x_tᵀ.
         em: statistics of the same frames.
     """
 
     def __init__(self, gmms: DiagonalGmms, device: torch.device):
-        self.raw = torch.zeros(gmms.dim, gmms.dim**2, dtype=torch.float64, device=device)
+        self.raw = torch.zeros(gmms.dim, gmms.dim, gmms.dim, dtype=torch.float64, device=device)
         self.em = EmStatistics.zeros(gmms, device)
-        self._precisions = torch.from_numpy(
-            np.concatenate([1.0 / gmms.variances, np.zeros((1, gmms.dim), dtype=np.float32)])
-        ).to(device)
 
     def accumulate(self, tables: GmmTables, frames: torch.Tensor, pdf_ids: np.ndarray) -> None:
         """Add frames (n, D) aligned to ``pdf_ids`` (n,)."""
         dim = frames.shape[1]
         for blocks in _posterior_blocks(tables, frames, pdf_ids):
-            _add_blocks(self.em, blocks)
-            weights = torch.bmm(blocks.posteriors, self._precisions[blocks.gaussians])
-            weights = weights.reshape(-1, dim)
-            rows = blocks.extended[:, :, :dim].reshape(-1, dim)
-            step = max(1, MAX_BLOCK_ELEMENTS // dim**2)
-            for first in range(0, len(rows), step):
-                part = rows[first : first + step]
-                outer = (part[:, :, None] * part[:, None, :]).reshape(-1, dim**2)
-                self.raw += (weights[first : first + step].T @ outer).double()
+            _add_blocks(self.em, blocks, blocks.extended)
+            precisions = -2.0 * tables.coefficients[blocks.gaussians][:, :, dim:]
+            weights = torch.bmm(blocks.posteriors, precisions)
+            rows = blocks.extended[:, :, :dim]
+            # Frames that only fill blocks, up to half of all, would weigh 0.
+            self.raw += weighted_moments(weights[blocks.present], rows[blocks.present])
 
     def merge(self, other: MlltStatistics) -> None:
         """Add the statistics of other frames, of the same Gaussians."""
@@ -136,8 +207,7 @@ class MlltStatistics:
         # Σ γ (x − µ)(x − µ)ᵀ = Σ γ x xᵀ − (s µᵀ + µ sᵀ) + γ µ µᵀ with s = Σ γ x.
         half = means * (0.5 * occupancies)[:, None] - sums
         cross = np.einsum("gi,gj,gk->ijk", precisions, half, means, optimize=True)
-        raw = self.raw.cpu().numpy().reshape(dim, dim, dim)
-        return raw + cross + cross.transpose(0, 2, 1)
+        return self.raw.cpu().numpy() + cross + cross.transpose(0, 2, 1)
 
 
 def _posterior_blocks(
@@ -173,8 +243,8 @@ def _evaluate(
     """Posteriors of ``gaussians`` (B, K) on the frames ``rows`` (B, F) that are ``present``."""
     chosen = torch.from_numpy(gaussians).to(tables.device)
     mask = torch.from_numpy(present).to(tables.device)
-    values = frames[torch.from_numpy(rows).to(tables.device)]
-    extended = torch.cat([values, values * values], dim=2)
+    places = torch.from_numpy(rows).to(tables.device)
+    extended = _extended(frames[places])
     scores = torch.baddbmm(
         tables.log_constants[chosen][:, None, :],
         extended,
@@ -185,4 +255,9 @@ def _evaluate(
     posteriors *= mask[:, :, None] / totals
     log_likelihoods = (totals.log_() + best)[:, :, 0].masked_fill(~mask, 0.0)
     log_likelihood = float(log_likelihoods.sum(dtype=torch.float64))
-    return _Blocks(extended, chosen, posteriors, int(present.sum()), log_likelihood)
+    return _Blocks(places, mask, extended, chosen, posteriors, int(present.sum()), log_likelihood)
+
+
+def _extended(values: torch.Tensor) -> torch.Tensor:
+    """x and x² side by side."""
+    return torch.cat([values, values * values], dim=-1)

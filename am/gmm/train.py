@@ -1,4 +1,7 @@
-"""The three GMM trainings of a recipe, from folders to a model folder."""
+"""The speaker-independent GMM trainings of a recipe, from folders to a model folder.
+
+:mod:`am.gmm.train_sat` has the speaker-adaptive one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from am.errors import InputError
 from am.features.feature_data import describe_features, open_feature_data
 from am.features.gmm_features import GmmFeatures, delta_features
 from am.gmm.lda import LdaStatistics
-from am.gmm.model_folder import GmmHmm, write_summary
+from am.gmm.model_folder import write_summary
 from am.gmm.start import flat_start, start_from_alignments
 from am.gmm.trainer import EmSettings, Trainer, TrainingState
 from am.gmm.training_data import TrainingData, prepare_training_data
@@ -99,11 +102,11 @@ def train_mono(
 ) -> None:
     """Train monophones on deltas from a flat start; a killed training goes on."""
     lang = Lang.load(lang_folder)
-    data = _prepare(data_folder, lang, output, settings.normalise_variance, None)
+    data = prepare(data_folder, lang, output, settings.normalise_variance, None)
     features = delta_features(data.mfcc.shape[1], settings.normalise_variance)
     trainer = Trainer(data, lang, settings.em, output / "training", seed, device)
     state = trainer.run(lambda trainer: flat_start(trainer, features))
-    _finish(trainer, state, output)
+    finish(trainer, state, output)
 
 
 def train_deltas(
@@ -117,14 +120,14 @@ def train_deltas(
 ) -> None:
     """Train triphones on deltas from another model's alignments; a killed training goes on."""
     lang = Lang.load(lang_folder)
-    old = _open_alignments(alignment_folder, lang)
-    data = _prepare(data_folder, lang, output, settings.normalise_variance, old)
+    old = open_alignments(alignment_folder, lang)
+    data = prepare(data_folder, lang, output, settings.normalise_variance, old)
     features = delta_features(data.mfcc.shape[1], settings.normalise_variance)
     trainer = Trainer(data, lang, settings.em, output / "training", seed, device)
     state = trainer.run(
         lambda trainer: start_from_alignments(trainer, features, old, settings.tree)
     )
-    _finish(trainer, state, output)
+    finish(trainer, state, output)
 
 
 def train_lda_mllt(
@@ -138,10 +141,10 @@ def train_lda_mllt(
 ) -> None:
     """Train triphones on LDA and MLLT of spliced frames; a killed training goes on."""
     lang = Lang.load(lang_folder)
-    old = _open_alignments(alignment_folder, lang)
-    data = _prepare(data_folder, lang, output, settings.normalise_variance, old)
+    old = open_alignments(alignment_folder, lang)
+    data = prepare(data_folder, lang, output, settings.normalise_variance, old)
 
-    def start(trainer: Trainer) -> GmmHmm:
+    def start(trainer: Trainer) -> TrainingState:
         features = _lda_features(data, lang, old, settings)
         return start_from_alignments(trainer, features, old, settings.tree)
 
@@ -149,10 +152,10 @@ def train_lda_mllt(
         data, lang, settings.em, output / "training", seed, device, settings.mllt_iterations
     )
     state = trainer.run(start)
-    _finish(trainer, state, output)
+    finish(trainer, state, output)
 
 
-def _open_alignments(folder: Path, lang: Lang) -> AlignmentFolder:
+def open_alignments(folder: Path, lang: Lang) -> AlignmentFolder:
     """Alignments whose phones and topology are those of ``lang``."""
     old = AlignmentFolder.open(folder)
     check_phones(lang, folder)
@@ -164,13 +167,14 @@ def _open_alignments(folder: Path, lang: Lang) -> AlignmentFolder:
     return old
 
 
-def _prepare(
+def prepare(
     data_folder: Path,
     lang: Lang,
     output: Path,
     normalise_variance: bool,
     old: AlignmentFolder | None,
 ) -> TrainingData:
+    """The usable utterances of a feature data folder, made ready in ``output``."""
     description = describe_features(data_folder)
     if description.kind != "mfcc":
         raise InputError(
@@ -186,8 +190,8 @@ def _prepare(
     )
     if not data.cut_ids:
         raise InputError(
-            f"{data_folder}: no cut can be used ({data.failures[0][1]}); check transcripts and "
-            "alignments"
+            f"{data_folder}: no cut can be used; the first, {': '.join(data.failures[0])}; "
+            "check transcripts and alignments"
         )
     log.info("%d utterances, %d frames", len(data.cut_ids), data.offsets[-1])
     return data
@@ -217,7 +221,8 @@ def _lda_features(
     )
 
 
-def _finish(trainer: Trainer, state: TrainingState, output: Path) -> None:
+def finish(trainer: Trainer, state: TrainingState, output: Path) -> None:
+    """Write the model folder and remove what the training went on from."""
     state.model.save(output)
     shutil.copyfile(trainer.lang.folder / "phones.txt", output / "phones.txt")
     data = trainer.data

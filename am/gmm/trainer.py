@@ -20,11 +20,13 @@ import numpy as np
 import torch
 
 from am.alignment.training_graph import GraphCompiler
-from am.alignment.viterbi import AlignmentScales
+from am.alignment.viterbi import AlignmentScales, why_unalignable
 from am.errors import InputError
+from am.features.speaker_transforms import SpeakerTransforms
 from am.gmm.mllt import estimate_mllt
 from am.gmm.model_folder import GmmHmm
 from am.gmm.passes import gather_mllt, realign, update
+from am.gmm.speaker_adaptation import FmllrSettings, estimate_transforms, training_utterances
 from am.gmm.training_data import TrainingData
 from am.gmm.update import split, split_targets
 from am.lang.lang import Lang
@@ -72,13 +74,22 @@ class EmSettings:
 
 @dataclass
 class TrainingState:
-    """Where a training stands; saved after every iteration."""
+    """Where a training stands; saved after every iteration.
+
+    ``transforms`` are the speakers' present ones, None where the model is not speaker-adapted.
+    """
 
     model: GmmHmm
+    transforms: SpeakerTransforms | None
     iteration: int
     alignment_iteration: int
     first_gaussians: int
     history: list[dict[str, Any]]
+
+    @staticmethod
+    def first(model: GmmHmm, transforms: SpeakerTransforms | None = None) -> TrainingState:
+        """Before the first iteration."""
+        return TrainingState(model, transforms, 0, 0, model.gmms.num_gaussians, [])
 
 
 class Trainer:
@@ -88,10 +99,12 @@ class Trainer:
         data: prepared utterances.
         lang: for the training graphs.
         settings: of the iterations.
-        mllt_iterations: at whose beginning an MLLT is estimated.
         folder: for checkpoints.
         seed: of the directions in which Gaussians are split.
         device: where tensors live.
+        mllt_iterations: at whose beginning an MLLT is estimated.
+        fmllr_iterations: at whose beginning the speakers' transforms are estimated anew.
+        fmllr: how they are.
     """
 
     def __init__(
@@ -103,6 +116,8 @@ class Trainer:
         seed: int,
         device: torch.device,
         mllt_iterations: tuple[int, ...] = (),
+        fmllr_iterations: tuple[int, ...] = (),
+        fmllr: FmllrSettings | None = None,
     ):
         self.data = data
         self.lang = lang
@@ -111,10 +126,11 @@ class Trainer:
         self.seed = seed
         self.device = device
         self.mllt_iterations = mllt_iterations
-        self.speech_pdf = np.zeros(0, dtype=bool)
+        self.fmllr_iterations = fmllr_iterations
+        self.fmllr = fmllr or FmllrSettings()
         self._inputs = np.zeros((0, 0), dtype=np.float32)
 
-    def run(self, start: Callable[[Trainer], GmmHmm]) -> TrainingState:
+    def run(self, start: Callable[[Trainer], TrainingState]) -> TrainingState:
         """Train to the end.
 
         Args:
@@ -123,14 +139,12 @@ class Trainer:
         """
         state = self._load()
         if state is None:
-            model = start(self)
-            state = TrainingState(model, 0, 0, model.gmms.num_gaussians, [])
+            state = start(self)
             self._save(state)
         else:
             log.info("going on after iteration %d", state.iteration)
         self._check_alignable(state)
-        self.speech_pdf = self._speech_pdfs(state.model)
-        self._inputs = self.data.write_input(state.model.features)
+        self._inputs = self.data.write_input(state.model.features, state.transforms)
         for iteration in range(state.iteration + 1, self.settings.num_iterations + 1):
             self._iterate(state, iteration)
             self._save(state)
@@ -150,6 +164,8 @@ class Trainer:
         alignment = self.data.open_alignment(state.alignment_iteration)
         if iteration in self.mllt_iterations:
             facts["mllt_gain_per_frame"] = self._change_features(state, alignment)
+        if iteration in self.fmllr_iterations:
+            facts["fmllr_gain_per_frame"] = self._adapt_speakers(state, alignment)
         model, statistics, pdf_frames = update(
             state.model, self._inputs, alignment, self.settings.min_occupancy, self.device
         )
@@ -158,8 +174,10 @@ class Trainer:
         generator = np.random.default_rng((self.seed, iteration))
         state.model = model.replace(gmms=split(model.gmms, targets, generator))
         state.iteration = iteration
+        log_likelihood = statistics.log_likelihood_per_frame
+        log_likelihood += self._log_determinant_per_frame(state, alignment)
         facts |= {
-            "log_likelihood_per_frame": round(statistics.log_likelihood_per_frame, 4),
+            "log_likelihood_per_frame": round(log_likelihood, 4),
             "gaussians": state.model.gmms.num_gaussians,
             "frames": statistics.num_frames,
             "seconds": round(time.monotonic() - started, 2),
@@ -169,7 +187,7 @@ class Trainer:
             "iteration %d%s: log-likelihood %.3f a frame, %d Gaussians, %.1f s",
             iteration,
             " (aligned anew)" if "unaligned" in facts else "",
-            statistics.log_likelihood_per_frame,
+            log_likelihood,
             facts["gaussians"],
             facts["seconds"],
         )
@@ -187,7 +205,8 @@ class Trainer:
     def _change_features(self, state: TrainingState, alignment: np.ndarray) -> float:
         """Estimate an MLLT on speech, apply it to features and means; return its gain."""
         model = state.model
-        statistics = gather_mllt(model, self._inputs, alignment, self.speech_pdf, self.device)
+        speech_pdf = ~model.pdfs_of(self.lang.silence_phones)
+        statistics = gather_mllt(model, self._inputs, alignment, speech_pdf, self.device)
         matrix, gain = estimate_mllt(statistics.moments(model.gmms), statistics.em.num_frames)
         log.info("MLLT: objective up by %.3f a frame", gain)
         features = model.features.compose(matrix)
@@ -196,29 +215,59 @@ class Trainer:
         self._inputs = self.data.write_input(features)
         return round(gain, 4)
 
-    def _speech_pdfs(self, model: GmmHmm) -> np.ndarray:
-        """(pdfs,) bool: not a silence phone's."""
-        speech = np.ones(model.tree.num_pdfs, dtype=bool)
-        silent = np.isin(model.transitions.phones, self.lang.silence_phones)
-        speech[model.transitions.pdf_ids[silent]] = False
-        return speech
+    def _adapt_speakers(self, state: TrainingState, alignment: np.ndarray) -> float:
+        """Estimate the speakers' transforms anew, from the present ones on; return the gain."""
+        model, data = state.model, self.data
+
+        def pdf_ids_of(utterance: int) -> np.ndarray | None:
+            transition_ids = np.asarray(alignment[data.frames_of(utterance)])
+            return model.transitions.pdf_ids_of(transition_ids) if transition_ids[0] else None
+
+        changes = estimate_transforms(
+            model,
+            data.speakers,
+            training_utterances(data, self._inputs, pdf_ids_of),
+            self.lang.silence_phones,
+            self.fmllr,
+            self.device,
+        )
+        state.transforms = changes if state.transforms is None else changes.after(state.transforms)
+        self._inputs = self.data.write_input(model.features, state.transforms)
+        return round(changes.gain_per_frame, 4)
+
+    def _log_determinant_per_frame(self, state: TrainingState, alignment: np.ndarray) -> float:
+        """What the transforms add to the log-likelihood of an aligned frame before them."""
+        if state.transforms is None:
+            return 0.0
+        transforms, data = state.transforms, self.data
+        frames = data.num_frames * (alignment[data.offsets[:-1]] > 0)
+        each = np.array([transforms[speaker].log_determinant for speaker in data.speakers])
+        return float(frames @ each / max(frames.sum(), 1))
 
     def unaligned(self, state: TrainingState) -> list[tuple[str, str]]:
         """Cuts without a path in the last alignment, with the reason."""
-        alignment = self.data.open_alignment(state.alignment_iteration)
-        left_out = np.flatnonzero(alignment[self.data.offsets[:-1]] == 0)
+        data = self.data
+        alignment = data.open_alignment(state.alignment_iteration)
+        left_out = np.flatnonzero(alignment[data.offsets[:-1]] == 0)
+        if len(left_out) and not data.num_states.any():
+            self.compile_graphs(state.model)
         return [
-            (
-                self.data.cut_ids[utterance],
-                f"too short or too long to align: {self.data.num_frames[utterance]} frames",
-            )
-            for utterance in left_out
+            (data.cut_ids[utterance], self._why_unaligned(utterance))
+            for utterance in left_out.tolist()
         ]
 
+    def _why_unaligned(self, utterance: int) -> str:
+        sizes = (self.data.num_frames, self.data.min_frames, self.data.num_states)
+        reason = why_unalignable(*(int(size[utterance]) for size in sizes))
+        # Only before the first search: a flat start tries some paths at random.
+        return reason or "none of the paths tried fits its frames"
+
     def _check_alignable(self, state: TrainingState) -> None:
-        if len(self.unaligned(state)) == len(self.data.cut_ids):
+        unaligned = self.unaligned(state)
+        if len(unaligned) == len(self.data.cut_ids):
             raise InputError(
-                "no utterance could be aligned; check transcripts, lexicon and durations"
+                f"no utterance could be aligned; the first, {': '.join(unaligned[0])}; "
+                "check transcripts, lexicon and durations"
             )
 
     def _save(self, state: TrainingState) -> None:
@@ -226,6 +275,8 @@ class Trainer:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         state.model.save(target)
+        if state.transforms is not None:
+            state.transforms.save(target)
         facts = {
             "iteration": state.iteration,
             "alignment_iteration": state.alignment_iteration,
@@ -245,8 +296,12 @@ class Trainer:
         checkpoints = self._checkpoints()
         if not checkpoints:
             return None
-        facts = json.loads((checkpoints[-1] / STATE_NAME).read_text())
-        return TrainingState(model=GmmHmm.load(checkpoints[-1]), **facts)
+        latest = checkpoints[-1]
+        model = GmmHmm.load(latest)
+        adapted = SpeakerTransforms.are_in(latest)
+        transforms = SpeakerTransforms.load(latest, model.features) if adapted else None
+        facts = json.loads((latest / STATE_NAME).read_text())
+        return TrainingState(model=model, transforms=transforms, **facts)
 
     def _checkpoints(self) -> list[Path]:
         return sorted(path.parent for path in self.folder.glob(f"checkpoint-*/{STATE_NAME}"))

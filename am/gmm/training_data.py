@@ -4,11 +4,12 @@ All of it lies in flat files that are mapped into memory, utterances in the orde
 folder, so that a pass reads without parsing and memory does not grow with the corpus::
 
     mfcc.f32        (frames, C) normalised for the speaker
-    input.f32       (frames, D) model input under the present features
+    input.f32       (frames, D) model input under the present features and speaker transforms
+    unadapted.f32   (frames, D) model input without the transforms, where it was asked for
     words.i32       word-ids of all transcripts
     graphs.i32      records of TrainingGraph
     alignment-NNN.i32   (frames,) transition-ids after iteration NNN; 0 where there is none
-    index.json      cut ids, frame and word counts, left-out cuts; written last
+    index.json      cut ids, speakers, frame and word counts, left-out cuts; written last
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ import numpy as np
 from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.training_graph import GraphCompiler, TrainingGraph
 from am.alignment.transcripts import Transcripts
-from am.features.gmm_features import GmmFeatures, SpeakerNormalisation, speaker_of, splice_indices
+from am.features.gmm_features import (
+    GmmFeatures,
+    SpeakerNormalisation,
+    fault_of_features,
+    speaker_of,
+    splice_indices,
+)
+from am.features.speaker_transforms import SpeakerTransforms
 from am.gmm.row_file import RowWriter, open_rows
 from am.progress import track
 
@@ -39,7 +47,7 @@ class TrainingData:
     """Utterances prepared in a scratch folder; see the module's text for the files.
 
     Attributes:
-        cut_ids: of the utterances.
+        cut_ids, speakers: of the utterances.
         num_frames: (utterances,) int64.
         offsets: (utterances + 1,) int64, first frame of each.
         failures: cuts left out, with the reason.
@@ -49,6 +57,7 @@ class TrainingData:
         self.folder = folder
         index = json.loads((folder / INDEX_NAME).read_text())
         self.cut_ids: list[str] = index["cut_ids"]
+        self.speakers: list[str] = index["speakers"]
         self.failures: list[tuple[str, str]] = [tuple(pair) for pair in index["failures"]]
         self.num_frames = np.array(index["num_frames"], dtype=np.int64)
         self.offsets = np.concatenate([[0], np.cumsum(self.num_frames)])
@@ -89,13 +98,29 @@ class TrainingData:
         mfcc = self.mfcc[self.offsets[first] : self.offsets[last]]
         return mfcc[rows].reshape(len(rows), -1)
 
-    def write_input(self, features: GmmFeatures) -> np.ndarray:
-        """Make ``input.f32`` and return it, (frames, D) float32, mapped."""
-        path = self.folder / "input.f32"
+    def write_input(
+        self,
+        features: GmmFeatures,
+        transforms: SpeakerTransforms | None = None,
+        name: str = "input.f32",
+    ) -> np.ndarray:
+        """Make the file ``name`` and return it, (frames, D) float32, mapped."""
+        path = self.folder / name
         with RowWriter(path, np.float32) as writer:
             for first, last in self.chunks():
-                writer.append(self.spliced(first, last, features.context) @ features.transform.T)
+                frames = self.spliced(first, last, features.context) @ features.transform.T
+                if transforms is not None:
+                    self._adapt(frames, first, last, transforms)
+                writer.append(frames)
         return open_rows(path, np.float32, features.dim)
+
+    def _adapt(
+        self, frames: np.ndarray, first: int, last: int, transforms: SpeakerTransforms
+    ) -> None:
+        """Transform the frames of utterances ``first`` to ``last - 1`` in place."""
+        offsets = self.offsets[first : last + 1] - self.offsets[first]
+        for utterance, start, end in zip(range(first, last), offsets, offsets[1:], strict=False):
+            frames[start:end] = transforms.apply(self.speakers[utterance], frames[start:end])
 
     def compile_graphs(self, compiler: GraphCompiler) -> None:
         """Make the training graphs of all utterances."""
@@ -162,7 +187,7 @@ def prepare_training_data(
             word_ids = transcripts.word_ids(cut)
             mfcc = cut.load_features()
             normalisation.add(speaker_of(cut), mfcc)
-            reason = _why_left_out(cut.id, word_ids, len(mfcc), alignments)
+            reason = _why_left_out(cut.id, word_ids, mfcc, alignments)
             if reason:
                 failures.append((cut.id, reason))
                 continue
@@ -178,6 +203,7 @@ def prepare_training_data(
     index = {
         "mfcc_dim": mfcc.shape[1],
         "cut_ids": cut_ids,
+        "speakers": speakers,
         "num_frames": num_frames,
         "num_words": num_words,
         "failures": failures,
@@ -188,17 +214,19 @@ def prepare_training_data(
 
 
 def _why_left_out(
-    cut_id: str, word_ids: list[int], num_frames: int, alignments: AlignmentFolder | None
+    cut_id: str, word_ids: list[int], mfcc: np.ndarray, alignments: AlignmentFolder | None
 ) -> str | None:
     if not word_ids:
         return "no transcript"
+    if fault := fault_of_features(mfcc):
+        return fault
     if alignments is None:
         return None
     if cut_id not in alignments:
         return "no alignment"
     aligned = alignments.store.num_frames(cut_id)
-    if aligned != num_frames:
-        return f"alignment of {aligned} frames, features of {num_frames}"
+    if aligned != len(mfcc):
+        return f"alignment of {aligned} frames, features of {len(mfcc)}"
     return None
 
 

@@ -20,12 +20,17 @@ PERTURBATION = 0.01
 
 
 def estimate(
-    gmms: DiagonalGmms, statistics: EmStatistics, min_occupancy: float = 10.0
+    gmms: DiagonalGmms,
+    statistics: EmStatistics,
+    min_occupancy: float = 10.0,
+    *,
+    remove: bool = True,
 ) -> DiagonalGmms:
     """Maximum-likelihood parameters from ``statistics``.
 
     A Gaussian with at most ``min_occupancy`` frames or a share of its pdf of at most
-    ``MIN_WEIGHT`` is removed; the last Gaussian of a pdf stays, unchanged.
+    ``MIN_WEIGHT`` is removed; the last Gaussian of a pdf stays, unchanged.  Without ``remove``
+    all of them stay so.
     """
     pdf = gmms.pdf_of_gaussian
     occupancies = statistics.occupancies.cpu().numpy()
@@ -44,6 +49,7 @@ def estimate(
     keep = enough.copy()
     last = gmms.offsets[1:] - 1
     keep[last] |= ~np.logical_or.reduceat(enough, gmms.offsets[:-1])
+    keep |= not remove
     counts = np.bincount(pdf[keep], minlength=gmms.num_pdfs)
     weights = weights[keep] / np.bincount(pdf[keep], weights[keep])[pdf[keep]]
     return DiagonalGmms(

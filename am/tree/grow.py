@@ -2,7 +2,8 @@
 
 After Kaldi's ``build-tree`` with shared roots that may split: every base phone has one root for
 all its variants and states, so its leaves may ask about the neighbours, the variant of the phone
-itself and the pdf-class.  A silence phone has a leaf for each pdf-class, whatever its context.
+itself and the pdf-class.  A silence phone has a leaf for each pdf-class, whatever its context; a
+base phone that was never seen shares another's root (:mod:`am.tree.unseen`).
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from am.errors import InputError
 from am.hmm.topology import Topology
+from am.threads import unsplit_operations
 from am.tree.clustering import Merge
 from am.tree.context_tree import CENTRE, PDF_CLASS, ContextTree
 from am.tree.forest import Forest
 from am.tree.questions import phone_questions
 from am.tree.splitting import Splitter
 from am.tree.statistics import TriphoneStatistics
+from am.tree.unseen import UnseenPhones, share_roots_of_seen
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,15 @@ class TreeReport:
         frames: in the statistics.
         triphone_states: seen ones.
         questions: offered at each node.
-        roots: base phones and silence phones.
+        roots: base phones and silence phones that have one of their own.
         leaves_before_merging, leaves: the latter is the number of senones.
         split_gains: log-likelihood won by each split, in the order they were made.
         merge_cost: log-likelihood lost by merging.
         log_likelihood_at_roots: per frame, one Gaussian a root (a pdf-class for silence).
         log_likelihood: per frame, one Gaussian a leaf.
+        unseen: phones without a frame.
+        leaves_wanted: ``num_leaves`` of the settings, 0 for no limit.
+        why_fewer: why ``leaves`` are fewer than wanted; empty if they are not.
     """
 
     frames: float
@@ -80,10 +86,15 @@ class TreeReport:
     merge_cost: float
     log_likelihood_at_roots: float
     log_likelihood: float
+    unseen: UnseenPhones = field(default_factory=UnseenPhones)
+    leaves_wanted: int = 0
+    why_fewer: str = ""
 
     def summary(self) -> str:
         """One line for a log."""
         last = f", last split won {self.split_gains[-1]:.1f}" if self.split_gains else ""
+        if self.why_fewer:
+            last += f"; fewer than the {self.leaves_wanted} of num_leaves: {self.why_fewer}"
         return (
             f"{self.leaves} leaves ({self.leaves_before_merging} before merging) from "
             f"{self.roots} roots, {self.triphone_states} seen triphone states and "
@@ -92,6 +103,7 @@ class TreeReport:
         )
 
 
+@unsplit_operations()
 def grow_tree(
     statistics: TriphoneStatistics,
     topology: Topology,
@@ -113,7 +125,8 @@ def grow_tree(
 
     Returns:
         The tree, its pdf-ids numbered depth first, yes before no, root after root; and how it
-        came about.
+        came about.  Statistics of little speech may give fewer leaves than wanted: the report
+        says why.
 
     Raises:
         InputError: the roots do not cover the topology's phones, or are more than the leaves
@@ -122,6 +135,7 @@ def grow_tree(
     silence = frozenset(silence_phones)
     groups = _root_groups(topology, roots, silence)
     _check_statistics(statistics, topology)
+    groups, unseen = share_roots_of_seen(statistics, groups, topology, silence)
     num_classes = max(topology.states_of_phone.values())
     num_values = max(max(topology.states_of_phone) + 1, num_classes)
     phone_sets = phone_questions(
@@ -147,18 +161,44 @@ def grow_tree(
     frames = float(statistics.count.sum())
     before = forest.log_likelihood_at_roots
     merge_cost = sum(merge.cost for _, merge in merges)
+    leaves = forest.num_leaves - len(merges)
     return forest.tree(), TreeReport(
         frames=frames,
         triphone_states=len(statistics),
         questions=splitter.num_questions,
         roots=len(groups),
         leaves_before_merging=forest.num_leaves,
-        leaves=forest.num_leaves - len(merges),
+        leaves=leaves,
         split_gains=tuple(forest.split_gains),
         merge_cost=merge_cost,
         log_likelihood_at_roots=before / frames,
         log_likelihood=(before + sum(forest.split_gains) - merge_cost) / frames,
+        unseen=unseen,
+        leaves_wanted=settings.num_leaves,
+        why_fewer=_why_fewer(forest, leaves, settings),
     )
+
+
+def _why_fewer(forest: Forest, leaves: int, settings: TreeSettings) -> str:
+    """Why ``leaves`` came out and not ``num_leaves``; empty if they did."""
+    if leaves >= settings.num_leaves:
+        return ""
+    reasons = []
+    if forest.num_leaves < settings.num_leaves:
+        gain = forest.best_gain
+        if gain is not None:
+            reasons.append(
+                f"the best split left wins {gain:.1f}, below the {settings.min_gain:g} of min_gain"
+            )
+        else:
+            enough = f" with {settings.min_count:g} frames each (min_count)"
+            reasons.append(
+                "no question parts the triphone states of any leaf in two"
+                + (enough if settings.min_count else "")
+            )
+    if forest.num_leaves > leaves:
+        reasons.append(f"{forest.num_leaves - leaves} leaves were merged with others like them")
+    return "; ".join(reasons)
 
 
 def _split_and_merge(forest: Forest, settings: TreeSettings) -> list[tuple[int, Merge]]:

@@ -131,8 +131,8 @@ class TriphoneStatistics:
         if other.dim != self.dim:
             raise ValueError(f"statistics of dimensions {self.dim} and {other.dim} do not merge")
         other._settle()
-        self._append(other._keys, other._rows)
-        self._settle()
+        # Copied, for ``other`` may be added to before these rows are settled.
+        self._append(other._keys.copy(), other._rows.copy())
 
     @property
     def windows(self) -> np.ndarray:

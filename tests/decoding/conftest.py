@@ -139,9 +139,7 @@ def stored_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model.safetensors").touch()
-    monkeypatch.setattr(
-        decode_data_module, "load_scorer", lambda *_: StoredScorer(folder)
-    )
+    monkeypatch.setattr(decode_data_module, "load_scorer", lambda *_: StoredScorer(folder))
     return folder
 
 

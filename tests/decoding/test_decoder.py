@@ -34,7 +34,9 @@ def test_finds_the_cheapest_of_all_paths(
             best = decoder.decode(scores)
             assert best is not None and best.reached_final
             assert best.cost == pytest.approx(min(costs), abs=1e-4)
-            assert tuple(best.word_ids) == paths[int(np.argmin(costs))].words
+            cheapest = paths[int(np.argmin(costs))]
+            assert tuple(best.word_ids) == cheapest.words
+            assert tuple(best.pdf_ids + 1) == cheapest.labels
 
 
 def test_words_of_a_path_seen_by_eye(small: SimpleNamespace) -> None:

@@ -14,6 +14,7 @@ from am.features.gmm_features import (
     SpeakerNormalisation,
     check_mfcc_dim,
     delta_features,
+    fault_of_features,
     speaker_of,
     splice,
     splice_indices,
@@ -94,6 +95,44 @@ def test_a_constant_coefficient_survives_variance_normalisation() -> None:
     normalisation = SpeakerNormalisation()
     normalisation.add("a", np.ones((10, 2)))
     assert np.isfinite(normalisation.apply("a", np.ones((10, 2)), True)).all()
+
+
+def test_frames_that_are_not_finite_do_not_count() -> None:
+    frames = np.random.default_rng(6).normal(3, 1, (20, 4))
+    normalisation = SpeakerNormalisation()
+    normalisation.add("a", frames)
+    normalisation.add("a", np.array([[0.0, np.nan, 0.0, 0.0], [0.0, 0.0, np.inf, 0.0]]))
+    normalisation.add("b", np.full((5, 4), np.nan))
+    np.testing.assert_allclose(normalisation.apply("a", frames), frames - frames.mean(0), atol=1e-6)
+    assert np.isfinite(normalisation.apply("b", frames, normalise_variance=True)).all()
+
+
+def test_normalisations_of_parts_merge_to_the_whole() -> None:
+    parts = np.random.default_rng(7).normal(3, 2, (4, 20, 4))
+    whole, merged = SpeakerNormalisation(), SpeakerNormalisation()
+    for number, frames in enumerate(parts):
+        whole.add(f"s{number % 2}", frames)
+        part = SpeakerNormalisation()
+        part.add(f"s{number % 2}", frames)
+        merged.merge(part)
+    for speaker in ("s0", "s1"):
+        np.testing.assert_allclose(
+            merged.apply(speaker, parts[0], True), whole.apply(speaker, parts[0], True), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    ("frames", "fault"),
+    [
+        (np.zeros((3, 2)), None),
+        (np.zeros((0, 2)), "features without a frame"),
+        (np.array([[0.0, np.nan]]), "features hold NaN or infinity"),
+        (np.array([[-np.inf, 0.0]]), "features hold NaN or infinity"),
+    ],
+)
+def test_faults_of_features(frames: np.ndarray, fault: str | None) -> None:
+    assert fault_of_features(frames) == fault
+    assert delta_features(2).model_input(frames).shape == (len(frames), 6)
 
 
 def test_a_cut_without_speaker_is_its_own() -> None:

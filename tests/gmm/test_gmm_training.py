@@ -17,7 +17,7 @@ from am.alignment.align_data import align_data
 from am.alignment.viterbi import AlignmentScales
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
-from am.features.gmm_features import SpeakerNormalisation
+from am.features.gmm_front_end import GmmFrontEnd
 from am.gmm import load_gmm, trainer
 from am.gmm.train import (
     DeltasSettings,
@@ -140,9 +140,8 @@ def test_triphones(task: Task, tmp_path: Path, kind: str) -> None:
     assert task.share_of_right_frames(task.align(model, tmp_path / "ali")) > 0.95
     gmm = load_gmm(model)
     cuts = open_feature_data(task.data)
-    normalisation = SpeakerNormalisation.from_cuts(cuts)
     cut = next(iter(cuts))
-    scores = gmm.log_likelihoods(cut, normalisation)
+    scores = gmm.log_likelihoods(cut, GmmFrontEnd.open(model, task.data))
     assert scores.shape == (cut.num_frames, gmm.num_pdfs)
     store = RaggedStore(tmp_path / "ali")
     aligned = gmm.model.transitions.pdf_ids_of(store[cut.id]["transition_ids"])
@@ -240,7 +239,7 @@ def test_other_features_are_refused(task: Task, tmp_path: Path) -> None:
 def test_what_would_not_fit_into_memory_is_listed(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("am.alignment.align_data.MAX_UTTERANCE_CELLS", 4500)
+    monkeypatch.setattr("am.alignment.viterbi.MAX_UTTERANCE_CELLS", 4500)
     store = task.align(task.mono, tmp_path / "ali")
     failed = (tmp_path / "ali" / "failed.tsv").read_text()
     assert 0 < len(store) < 41

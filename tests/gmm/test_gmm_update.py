@@ -89,6 +89,13 @@ def test_starved_gaussians_are_removed_but_a_pdf_keeps_one() -> None:
     assert np.diff(updated.offsets).tolist() == [1, 1, 1]
     np.testing.assert_allclose(updated.weights, 1.0)
     assert updated.means[1:].ravel().tolist() == [3.0, 7.0]
+    statistics = gathered(gmms, frames, np.repeat([0, 1], [100, 4]))
+    same_number = estimate(gmms, statistics, remove=False)
+    assert np.array_equal(same_number.offsets, gmms.offsets)
+    np.testing.assert_allclose(same_number.means[0], updated.means[0])
+    assert same_number.means[1:].ravel().tolist() == [1e4, 0.0, 3.0, 7.0]
+    sums = np.bincount(gmms.pdf_of_gaussian, same_number.weights)
+    np.testing.assert_allclose(sums, 1.0, rtol=1e-5)
 
 
 def test_split_hardly_changes_the_likelihood() -> None:

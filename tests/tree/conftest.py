@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tree_folders import Folders, write_alignment, write_data, write_lang
 
+from am.features.gmm_features import GmmFeatures
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
 from am.tree.context_tree import ContextTree, monophone_tree
@@ -130,3 +134,33 @@ def utterances(language: Language) -> list[Utterance]:
 @pytest.fixture(scope="session")
 def statistics(language: Language, utterances: list[Utterance]) -> TriphoneStatistics:
     return language.statistics(utterances)
+
+
+@pytest.fixture(scope="session")
+def made(language: Any, tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    folder = tmp_path_factory.mktemp("recipe")
+    random = np.random.default_rng(5)
+    utterances = {f"cut-{index}": language.utterance(random, 10, dim=4) for index in range(30)}
+    ids = list(utterances)
+    folders = Folders(
+        folder / "data", folder / "lang", folder / "model", folder / "alignment", utterances
+    )
+    write_lang(folders.lang, language)
+    write_data(folders.data, {cut_id: utterances[cut_id] for cut_id in ids[1:]})
+    write_alignment(
+        folders.alignment, language, {cut_id: utterances[cut_id] for cut_id in ids[:-2]}
+    )
+    folders.model.mkdir()
+    GmmFeatures("splice", 4, 0, False, np.eye(4, dtype=np.float32)[:3]).save(folders.model)
+    for other in (folders.model, folders.alignment):
+        shutil.copyfile(folders.lang / "phones.txt", other / "phones.txt")
+    return folders
+
+
+@pytest.fixture
+def copied(made: Folders, tmp_path: Path) -> Folders:
+    """Inputs that a test may damage."""
+    parts = {name: tmp_path / name for name in ("data", "lang", "model", "alignment")}
+    for name, path in parts.items():
+        shutil.copytree(getattr(made, name), path)
+    return Folders(**parts, utterances=made.utterances)

@@ -8,13 +8,12 @@ import runpy
 import shutil
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lhotse import CutSet, Features, MonoCut, SupervisionSegment
+from tree_folders import Folders, write_alignment, write_data
 
 import commandline
 from am.alignment.alignment_folder import AlignmentFolder
@@ -22,114 +21,14 @@ from am.alignment.convert import pdf_ids_of_windows
 from am.alignment.senone_labels import write_senone_labels
 from am.config import load_settings
 from am.errors import InputError
-from am.features.gmm_features import GmmFeatures
-from am.features.storage import Float16FileWriter
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
 from am.outputs import sha256_of_file
-from am.storage import RaggedStore, write_shard, write_store_description
-from am.tree.build import build_tree
+from am.storage import RaggedStore, write_store_description
 from am.tree.context_tree import ContextTree
 from am.tree.grow import TreeSettings
 
 ROOT = Path(commandline.__file__).parent
-SHIFT = 0.01
-SETTINGS = TreeSettings(num_leaves=20, min_gain=0.0)
-
-
-@dataclass
-class Folders:
-    """Inputs of a tree; two cuts of the data have no alignment, one alignment has no cut."""
-
-    data: Path
-    lang: Path
-    model: Path
-    alignment: Path
-    utterances: dict[str, Any]
-
-    def build(self, output: Path, settings: TreeSettings = SETTINGS, **options: bool) -> None:
-        output.mkdir()
-        options = {"low_frame_rate": True, **options}
-        build_tree(self.data, self.lang, self.model, self.alignment, output, settings, **options)
-
-
-def write_lang(folder: Path, language: Any) -> None:
-    (folder / "phones").mkdir(parents=True)
-    names = {0: "<eps>", **{phone: f"P{phone}" for phone in range(1, 8)}, 8: "#0"}
-    lines = "".join(f"{name} {number}\n" for number, name in names.items())
-    (folder / "phones.txt").write_text(lines)
-    (folder / "words.txt").write_text("<eps> 0\n<unk> 1\n")
-    (folder / "lexiconp.txt").write_text("<unk> 1.0 P2\n")
-    (folder / "silence_probability.txt").write_text("0.5\n")
-    (folder / "oov.txt").write_text("<unk>\n")
-    for name, groups in (
-        ("silence", [language.silence]),
-        ("optional_silence", [language.silence]),
-        ("roots", language.roots),
-        ("extra_questions", language.extra_questions),
-    ):
-        lines = "".join(" ".join(names[phone] for phone in group) + "\n" for group in groups)
-        (folder / "phones" / f"{name}.txt").write_text(lines)
-    language.topology.save(folder / "topology.json")
-
-
-def write_data(folder: Path, utterances: dict[str, Any]) -> None:
-    folder.mkdir()
-    cuts = []
-    with Float16FileWriter(folder / "features") as writer:
-        for cut_id, made in utterances.items():
-            num_frames, dim = made.frames.shape
-            duration = num_frames * SHIFT
-            features = Features(
-                type="mfcc",
-                num_frames=num_frames,
-                num_features=dim,
-                frame_shift=SHIFT,
-                sampling_rate=16000,
-                start=0,
-                duration=duration,
-                storage_type=writer.name,
-                storage_path=writer.storage_path,
-                storage_key=writer.write(cut_id, made.frames),
-                channels=0,
-            )
-            speech = SupervisionSegment(cut_id, cut_id, 0, duration, speaker="one", text="<unk>")
-            cut = MonoCut(cut_id, 0, duration, 0, supervisions=[speech], features=features)
-            cuts.append(cut)
-    CutSet.from_cuts(cuts).to_file(folder / "cuts.jsonl.gz")
-
-
-def write_alignment(folder: Path, language: Any, utterances: dict[str, Any]) -> None:
-    fields = ["transition_ids"]
-    description = {"kind": "transition-ids", "frame_shift": SHIFT, "fields": fields}
-    write_store_description(folder, description)
-    records = [(cut_id, {fields[0]: made.transition_ids}) for cut_id, made in utterances.items()]
-    write_shard(folder, 0, records[:10])
-    write_shard(folder, 1, records[10:])
-    language.tree.save(folder / "tree.json")
-    language.topology.save(folder / "topology.json")
-    language.transitions.save(folder / "transitions.json")
-
-
-@pytest.fixture(scope="module")
-def made(language: Any, tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    folder = tmp_path_factory.mktemp("recipe")
-    random = np.random.default_rng(5)
-    utterances = {f"cut-{index}": language.utterance(random, 10, dim=4) for index in range(30)}
-    ids = list(utterances)
-    folders = Folders(
-        folder / "data", folder / "lang", folder / "model", folder / "alignment", utterances
-    )
-    write_lang(folders.lang, language)
-    write_data(folders.data, {cut_id: utterances[cut_id] for cut_id in ids[1:]})
-    write_alignment(
-        folders.alignment, language, {cut_id: utterances[cut_id] for cut_id in ids[:-2]}
-    )
-    folders.model.mkdir()
-    GmmFeatures("splice", 4, 0, False, np.eye(4, dtype=np.float32)[:3]).save(folders.model)
-    for other in (folders.model, folders.alignment):
-        shutil.copyfile(folders.lang / "phones.txt", other / "phones.txt")
-    return folders
 
 
 @pytest.fixture(scope="module")
@@ -137,15 +36,6 @@ def senones(made: Folders, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("exp") / "senones"
     made.build(output)
     return output
-
-
-@pytest.fixture
-def copied(made: Folders, tmp_path: Path) -> Folders:
-    """Inputs that a test may damage."""
-    parts = {name: tmp_path / name for name in ("data", "lang", "model", "alignment")}
-    for name, path in parts.items():
-        shutil.copytree(getattr(made, name), path)
-    return Folders(**parts, utterances=made.utterances)
 
 
 def test_senone_folder(made: Folders, senones: Path) -> None:

@@ -55,6 +55,8 @@ def test_leaves(tmp_path: Path, reloaded: bool) -> None:
     left, centre, right = np.array([triphone for triphone, _ in CASES]).T
     found = tree.pdf_ids(left, centre, right, np.zeros(len(CASES), dtype=int))
     assert found.tolist() == [pdf_id for _, pdf_id in CASES]
+    for (left, centre, right), pdf_id in CASES:
+        assert tree.pdf_id_table(centre, 0)[left, right] == pdf_id
     assert tree.num_pdfs == 4
     assert set(tree.possible_triples(Topology.uniform([1, 2, 3], 1))) == {
         (1, 0, 0),
@@ -69,6 +71,8 @@ def test_leaves(tmp_path: Path, reloaded: bool) -> None:
 def test_a_phone_without_a_root_is_named(phone: int) -> None:
     with pytest.raises(InputError, match=rf"no root for phones \[{phone}\]"):
         small_tree().pdf_ids(np.array([1, 1]), np.array([2, phone]), np.array([1, 1]), np.array(0))
+    with pytest.raises(InputError, match=rf"no root for phones \[{phone}\]"):
+        small_tree().pdf_id_table(phone, 0)
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from am.hmm.topology import Topology
 from am.tree.context_tree import CENTRE, LEFT, PDF_CLASS, RIGHT, ContextTree
 from am.tree.questions import pdf_class_questions, phone_questions
 from am.tree.statistics import TriphoneStatistics
+from am.tree.unseen import share_roots_of_seen
 
 VARIANCE_FLOOR = 0.01
 SILENCE_LEAVES, SPEECH_ROOTS = 5, 4
@@ -256,15 +260,62 @@ def test_stress_variants_may_part(language: Any) -> None:
     assert tree.triphone_pdf_ids(6, 4, 6, 1) == tree.triphone_pdf_ids(6, 5, 6, 1)
 
 
-def test_phones_that_were_never_seen_have_leaves(language: Any) -> None:
-    made = language.made_of([2, 3, 2], [[3, 3, 3]] * 3, np.random.default_rng(0))
-    tree, report = language.grow(language.statistics([made]), min_gain=1e9)
-    assert report.leaves == SILENCE_LEAVES + SPEECH_ROOTS
-    assert len({tree.triphone_pdf_ids(0, phone, 0, 1)[0] for phone in (1, 2, 4, 6, 7)}) == 5
-    tree, report = language.grow(
-        language.statistics([made]), num_leaves=12, cluster_threshold=None, exact=True
+def test_a_base_phone_that_was_never_seen_shares_the_nearest_root(
+    language: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    random = np.random.default_rng(0)
+    made = [
+        language.made_of([2, 2, 7, 2, 7], [[3, 3, 3]] * 5, random),
+        language.made_of([7, 2, 7], [[3, 3, 3]] * 3, random),
+    ]
+    tree, report = language.grow(language.statistics(made), num_leaves=11)
+    assert report.leaves == tree.num_pdfs == 11
+    assert report.roots == 3
+    assert report.unseen.variants == (3,)
+    assert report.unseen.borrowers == (((4, 5), (2, 3)), ((6,), (7,)))
+    assert report.unseen.alone == (1,)
+    pdf_ids = {
+        phone: {
+            pdf for centre, _, pdf in tree.possible_triples(language.topology) if centre == phone
+        }
+        for phone in range(1, 8)
+    }
+    assert pdf_ids[2] == pdf_ids[3] == pdf_ids[4] == pdf_ids[5]
+    assert pdf_ids[6] == pdf_ids[7]
+    assert len(pdf_ids[1]) == SILENCE_LEAVES
+    assert pdf_ids[1] | pdf_ids[2] | pdf_ids[7] == set(range(11))
+    with caplog.at_level(logging.INFO):
+        report.unseen.log({f"P{phone}": phone for phone in range(1, 8)})
+    assert "no frame is aligned to P4 P5: shares the leaves of P2 P3" in caplog.text
+    assert "no frame is aligned to P6: shares the leaves of P7" in caplog.text
+    assert "no frame is aligned to P1: the leaves stay untrained" in caplog.text
+    assert "1 variants, which share the leaves of the others: P3" in caplog.text
+
+
+def test_an_unseen_phone_does_not_share_a_root_of_unlike_states(language: Any) -> None:
+    made = language.made_of([2, 2], [[3, 3, 3]] * 2, np.random.default_rng(0))
+    topology = Topology({**language.topology.states_of_phone, 6: 2})
+    groups, unseen = share_roots_of_seen(
+        language.statistics([made]), language.roots, topology, language.silence
     )
-    assert report.leaves == tree.num_pdfs == 12
+    assert groups == [[1], [2, 3, 4, 5, 7], [6]]
+    assert unseen.alone == (1, 6)
+
+
+def test_too_few_leaves_are_explained(language: Any, statistics: TriphoneStatistics) -> None:
+    _, report = language.grow(statistics, num_leaves=10_000, min_gain=50.0)
+    assert report.leaves < 10_000
+    assert re.search(r"best split left wins \d+\.\d, below the 50 of min_gain", report.why_fewer)
+    _, report = language.grow(statistics, num_leaves=10_000, min_count=30.0)
+    assert "in two with 30 frames each (min_count)" in report.why_fewer
+    assert f"{report.leaves} leaves" in report.summary()
+    assert "fewer than the 10000 of num_leaves: no question parts" in report.summary()
+    _, report = language.grow(statistics, num_leaves=61, cluster_threshold=None)
+    assert report.why_fewer == f"{61 - report.leaves} leaves were merged with others like them"
+    _, report = language.grow(statistics, num_leaves=61, cluster_threshold=None, exact=True)
+    assert report.why_fewer == ""
+    _, report = language.grow(statistics)
+    assert report.why_fewer == ""
 
 
 def test_one_state_a_phone(single_state_language: Any) -> None:

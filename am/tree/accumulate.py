@@ -1,0 +1,186 @@
+"""Passes over aligned cuts in several processes: normalisation, statistics, transition counts.
+
+The data are read in chunks of ``CUTS_A_CHUNK`` cuts whatever the number of processes, and what
+comes of the chunks is added in their order, so that the sums do not depend on it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from am.alignment.alignment_folder import AlignmentFolder
+from am.alignment.convert import AlignmentConverter
+from am.alignment.low_frame_rate import labelled_frames, low_rate_windows
+from am.decoding.processes import map_chunks
+from am.errors import InputError
+from am.features.feature_data import open_feature_data
+from am.features.gmm_features import GmmFeatures, SpeakerNormalisation, fault_of_features
+from am.features.gmm_front_end import GmmFrontEnd
+from am.hmm.topology import Topology
+from am.hmm.transitions import TransitionModel
+from am.progress import track
+from am.tree.context_tree import ContextTree
+from am.tree.statistics import TriphoneStatistics, triphone_windows
+
+log = logging.getLogger(__name__)
+
+CUTS_A_CHUNK = 64
+_CPU = torch.device("cpu")
+
+
+def gather_normalisation(data: Path, jobs: int) -> SpeakerNormalisation:
+    """Normalisation statistics of the speakers of a feature data folder."""
+    total = SpeakerNormalisation()
+    for part in map_chunks(
+        _normalisation_of_chunk,
+        SpeakerNormalisation,
+        track(open_feature_data(data), "speakers", unit="cut"),
+        jobs,
+        chunk_size=CUTS_A_CHUNK,
+        device=_CPU,
+    ):
+        total.merge(part)
+    return total
+
+
+def gather_statistics(
+    data: Path, model: Path, alignment: AlignmentFolder, *, low_frame_rate: bool, jobs: int
+) -> TriphoneStatistics:
+    """Statistics of the aligned cuts, a chunk a process in memory at a time.
+
+    Args:
+        data: feature data folder (MFCC).
+        model: GMM folder whose features the statistics are of.
+        alignment: the data's, at 10 ms; holds the speakers' transforms if the model is
+            speaker-adapted.
+        low_frame_rate: count only the frames that give a 30 ms vector its label, in one state.
+        jobs: processes.
+
+    Raises:
+        InputError: no cut is aligned, or a cut's frames are not those that were aligned.
+    """
+    transforms = alignment.folder if GmmFeatures.load(model).speaker_adapted else None
+    front_end = GmmFrontEnd.open(model, data, transforms, gather_normalisation(data, jobs))
+    total: TriphoneStatistics | None = None
+    aligned, unaligned = 0, 0
+    for part in map_chunks(
+        _statistics_of_chunk,
+        partial(_Reader, alignment, front_end, low_frame_rate),
+        track(open_feature_data(data), "statistics", unit="cut"),
+        jobs,
+        chunk_size=CUTS_A_CHUNK,
+        device=_CPU,
+    ):
+        aligned += part.aligned
+        unaligned += part.unaligned
+        if part.statistics is not None:
+            total = total or TriphoneStatistics(part.statistics.dim)
+            total.merge(part.statistics)
+    if total is None:
+        raise InputError(
+            f"{alignment.folder}: none of the {unaligned} cuts of the data is aligned here; "
+            "give the alignment of the same data"
+        )
+    log.info("statistics of %d cuts; %d cuts have no alignment", aligned, unaligned)
+    return total
+
+
+def gather_transitions(
+    alignment: AlignmentFolder,
+    tree: ContextTree,
+    topology: Topology,
+    *,
+    low_frame_rate: bool,
+    jobs: int,
+) -> TransitionModel:
+    """Self-loop probabilities of a new tree's states, from how long the alignment stays in them."""
+    transitions = TransitionModel.from_triples(
+        tree.possible_triples(topology), topology.initial_self_loop_probability
+    )
+    convert = AlignmentConverter(
+        alignment.transitions,
+        alignment.topology,
+        tree,
+        transitions,
+        low_frame_rate=low_frame_rate,
+    )
+    counts = np.zeros(2 * transitions.num_transition_states + 1)
+    for part in map_chunks(
+        _transitions_of_chunk,
+        partial(_TransitionCounter, alignment, convert, len(counts)),
+        track(alignment.store, "transitions", len(alignment.store), unit="cut"),
+        jobs,
+        chunk_size=CUTS_A_CHUNK,
+        device=_CPU,
+    ):
+        counts += part
+    transitions.update(counts)
+    return transitions
+
+
+@dataclass(frozen=True)
+class _Reader:
+    alignment: AlignmentFolder
+    front_end: GmmFrontEnd
+    low_frame_rate: bool
+
+    def frames_and_windows(self, cut: Any) -> tuple[np.ndarray, np.ndarray]:
+        """(n, D) frames that count and their (4, n) triphone states."""
+        frames = self.front_end.model_input(cut)
+        if fault := fault_of_features(frames):
+            raise InputError(f"{cut.id}: {fault}; make the features and the alignment again")
+        windows = triphone_windows(
+            self.alignment.transition_ids(cut.id, len(frames)),
+            self.alignment.transitions,
+            self.alignment.topology,
+        )
+        if not self.low_frame_rate:
+            return frames, windows
+        return frames[labelled_frames(len(frames))], low_rate_windows(windows)
+
+
+@dataclass
+class _Part:
+    statistics: TriphoneStatistics | None = None
+    aligned: int = 0
+    unaligned: int = 0
+
+
+def _normalisation_of_chunk(_: SpeakerNormalisation, cuts: list[Any]) -> SpeakerNormalisation:
+    return SpeakerNormalisation.from_cuts(cuts)
+
+
+def _statistics_of_chunk(reader: _Reader, cuts: Iterable[Any]) -> _Part:
+    part = _Part()
+    for cut in cuts:
+        if cut.id not in reader.alignment:
+            part.unaligned += 1
+            continue
+        part.aligned += 1
+        frames, windows = reader.frames_and_windows(cut)
+        part.statistics = part.statistics or TriphoneStatistics(frames.shape[1])
+        part.statistics.add(frames, windows)
+    return part
+
+
+@dataclass(frozen=True)
+class _TransitionCounter:
+    alignment: AlignmentFolder
+    convert: AlignmentConverter
+    num_counts: int
+
+
+def _transitions_of_chunk(counter: _TransitionCounter, cut_ids: list[str]) -> np.ndarray:
+    counts = np.zeros(counter.num_counts)
+    for cut_id in cut_ids:
+        converted = counter.convert(counter.alignment.transition_ids(cut_id))
+        counts += np.bincount(converted, minlength=counter.num_counts)
+    return counts
