@@ -14,6 +14,7 @@
 #   --jobs N                    processes of the data-parallel steps (cmd.sh)
 #   --seed N                    seed of the corpus and of every random choice
 #   --top-k N                   teacher logits stored a frame
+#   --sat true|false            speaker-adaptive GMMs, whose alignments train the networks
 #   --smbr true|false           sequence training of teacher and student (stages 8 and 13)
 #   --lm-order N                order of the n-gram language model
 #   --lm-cutoffs 0,0,1          n-grams seen at most so often are left out, an order each
@@ -30,6 +31,7 @@ device=auto
 jobs=
 seed=1
 top_k=20
+sat=true
 smbr=true
 lm_order=3
 lm_cutoffs=0,0,1
@@ -57,6 +59,7 @@ corpus=$data/local/embedded
 lexicon=$corpus/lexicon.txt
 lm_text=$corpus/lm_text.txt
 arpa=
+dev_lm_text=
 test_sets="test_clean test_noisy test_very_noisy"
 
 . utils/recipe.sh

@@ -5,8 +5,11 @@
 #   lexicon, lm_text       files: lexicon in Kaldi's form; text of the language model, a sentence a line
 #   arpa                   a ready language model in ARPA form, or empty to train one on lm_text
 #   lm_order, lm_cutoffs   order of the trained language model; counts left out, an order each
+#   dev_lm_text            text of a language model for dev alone, where the other one has seen what
+#                          dev says; empty for the same model
 #   test_sets              names of the test sets under $data, separated by spaces
 #   top_k                  stored logits a frame
+#   sat                    true: also speaker-adaptive GMMs, whose alignments train the networks
 #   smbr                   true: also sequence training (stages 8 and 13)
 #   jobs, device, seed, stage, stop_stage, redo
 
@@ -47,19 +50,32 @@ trap 'end_stage' EXIT
 # decode_system SYSTEM GRAPH FEATURES: scales from dev, then every test set, scored.
 decode_system() {
   local system=$1 graph=$2 features=$3 test_set
+  estimate_transforms "$system" "$graph${dev_lm_text:+_dev}" dev
   steps/search_scales.py --config "$(settings decode.yaml)" --jobs "$jobs" \
-    "$graph" "$data/dev/$features" "$exp/$system" "$exp/$system/decode_dev"
+    ${transforms:+--transforms "$transforms"} \
+    "$graph${dev_lm_text:+_dev}" "$data/dev/$features" "$exp/$system" "$exp/$system/decode_dev"
   for test_set in $test_sets; do
+    estimate_transforms "$system" "$graph" "$test_set"
     steps/decode.py --config "$(settings decode.yaml)" --jobs "$jobs" \
-      --scales "$exp/$system/decode_dev/best_scale.json" \
+      --scales "$exp/$system/decode_dev/best_scale.json" ${transforms:+--transforms "$transforms"} \
       "$graph" "$data/$test_set/$features" "$exp/$system" "$exp/$system/decode_$test_set"
     steps/score.py --seed "$seed" "$data/$test_set/$features" "$exp/$system/decode_$test_set" \
       "$exp/$system/score_$test_set"
   done
 }
 
+# estimate_transforms SYSTEM GRAPH SET: sets $transforms, if the system is a speaker-adapted GMM.
+estimate_transforms() {
+  transforms=
+  [ -d "$exp/$1/speaker_independent" ] || return 0
+  transforms=$exp/$1/transforms_$3
+  steps/estimate_fmllr.py --config "$(settings fmllr.yaml)" --jobs "$jobs" \
+    "$2" "$data/$3/mfcc" "$exp/$1" "$transforms"
+}
+
 run_recipe_stages() {
-  local set teacher=teacher_ce
+  local set teacher=teacher_ce gmm=tri2
+  if [ "$sat" = true ]; then gmm=tri3; fi
   if [ "$smbr" = true ]; then teacher=teacher_smbr; fi
 
   if begin_stage 1 "lexicon, phones, language model"; then
@@ -70,6 +86,11 @@ run_recipe_stages() {
         --vocabulary "$data/lang/words.txt" "$lm_text" "$arpa"
     fi
     utils/format_lm.py "$data/lang" "$arpa" "$data/lang_test"
+    if [ -n "$dev_lm_text" ]; then
+      utils/train_ngram.py --order "$lm_order" --vocabulary "$data/lang/words.txt" \
+        "$dev_lm_text" "$data/local/lm_dev.arpa"
+      utils/format_lm.py "$data/lang" "$data/local/lm_dev.arpa" "$data/lang_dev"
+    fi
   fi
 
   if begin_stage 2 "features: LFBE for the networks, MFCC for the GMMs"; then
@@ -95,20 +116,30 @@ run_recipe_stages() {
     steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri1" "$exp/tri1_ali"
   fi
 
-  if begin_stage 5 "GMM-HMM: triphones on LDA+MLLT"; then
+  if begin_stage 5 "GMM-HMM: triphones on LDA+MLLT, adapted to speakers"; then
     steps/train_lda_mllt.py --config "$(settings tri2.yaml)" --seed "$seed" --device "$device" \
       "$data/labeled/mfcc" "$data/lang" "$exp/tri1_ali" "$exp/tri2"
     steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali"
-    steps/align.py --device "$device" "$data/dev/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali_dev"
+    if [ "$sat" = true ]; then
+      steps/train_sat.py --config "$(settings tri3.yaml)" --seed "$seed" --device "$device" \
+        "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali" "$exp/tri3"
+      steps/align_fmllr.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri3" \
+        "$exp/tri3_ali"
+      steps/align_fmllr.py --device "$device" "$data/dev/mfcc" "$data/lang" "$exp/tri3" \
+        "$exp/tri3_ali_dev"
+    else
+      steps/align.py --device "$device" "$data/dev/mfcc" "$data/lang" "$exp/tri2" \
+        "$exp/tri2_ali_dev"
+    fi
   fi
 
   if begin_stage 6 "senones at the low frame rate, decoding graphs"; then
-    steps/cluster_senones.py --config "$(settings senones.yaml)" \
-      "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali" "$exp/senones"
-    steps/make_senone_labels.py "$exp/tri2_ali" "$exp/senones" "$exp/senone_labels/labeled"
-    steps/make_senone_labels.py "$exp/tri2_ali_dev" "$exp/senones" "$exp/senone_labels/dev"
-    utils/mkgraph.py "$data/lang_test" "$exp/tri2" "$exp/graph_tri2"
-    utils/mkgraph.py --self-loop-scale 1.0 "$data/lang_test" "$exp/senones" "$exp/graph_senones"
+    steps/cluster_senones.py --config "$(settings senones.yaml)" --jobs "$jobs" \
+      "$data/labeled/mfcc" "$data/lang" "$exp/$gmm" "$exp/${gmm}_ali" "$exp/senones"
+    steps/make_senone_labels.py "$exp/${gmm}_ali" "$exp/senones" "$exp/senone_labels/labeled"
+    steps/make_senone_labels.py "$exp/${gmm}_ali_dev" "$exp/senones" "$exp/senone_labels/dev"
+    make_graphs "$data/lang_test" ""
+    if [ -n "$dev_lm_text" ]; then make_graphs "$data/lang_dev" _dev; fi
   fi
 
   if begin_stage 7 "teacher, cross-entropy"; then
@@ -153,6 +184,7 @@ run_recipe_stages() {
 
   if begin_stage 14 "decoding and scoring, the table"; then
     decode_system tri2 "$exp/graph_tri2" mfcc
+    if [ "$sat" = true ]; then decode_system tri3 "$exp/graph_tri3" mfcc; fi
     for set in student_supervised student_segregated student_ce; do
       decode_system "$set" "$exp/graph_senones" lfbe
     done
@@ -164,6 +196,13 @@ run_recipe_stages() {
     write_results
   fi
   end_stage
+}
+
+# make_graphs LANG SUFFIX
+make_graphs() {
+  utils/mkgraph.py "$1" "$exp/tri2" "$exp/graph_tri2$2"
+  if [ "$sat" = true ]; then utils/mkgraph.py "$1" "$exp/tri3" "$exp/graph_tri3$2"; fi
+  utils/mkgraph.py --self-loop-scale 1.0 "$1" "$exp/senones" "$exp/graph_senones$2"
 }
 
 # train_student NAME SCHEDULE
@@ -184,7 +223,8 @@ train_smbr() {
 }
 
 write_results() {
-  local smbr_systems=()
+  local adapted=() smbr_systems=()
+  if [ "$sat" = true ]; then adapted=(--system "GMM tri3, speaker-adapted=$exp/tri3"); fi
   if [ "$smbr" = true ]; then
     smbr_systems=(--system "teacher, sMBR=$exp/teacher_smbr"
       --system "student, labelled alone, sMBR=$exp/student_supervised_smbr"
@@ -192,6 +232,7 @@ write_results() {
   fi
   utils/results.py \
     --system "GMM tri2=$exp/tri2" \
+    ${adapted[@]+"${adapted[@]}"} \
     --system "teacher=$exp/teacher_ce" \
     --system "student, labelled alone=$exp/student_supervised" \
     --system "student, segregated=$exp/student_segregated" \

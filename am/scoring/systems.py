@@ -130,8 +130,14 @@ def _commands(folder: Path, test_sets: Sequence[str]) -> dict[str, str]:
     for test_set in test_sets[:1]:
         outputs["decoding"] = folder / f"decode_{test_set}"
         outputs["scoring"] = folder / f"score_{test_set}"
-    commands = {step: read_json(path / DONE_NAME).get("command") for step, path in outputs.items()}
-    return {step: _without_host_path(command) for step, command in commands.items() if command}
+    commands = {step: command_of(path) for step, path in outputs.items()}
+    return {step: command for step, command in commands.items() if command}
+
+
+def command_of(folder: Path) -> str | None:
+    """The command line that made an output folder, paths relative to the working folder."""
+    command = read_json(folder / DONE_NAME).get("command")
+    return _without_host_path(command) if command else None
 
 
 def _without_host_path(command: str) -> str:

@@ -19,6 +19,7 @@
 #   --jobs N                    processes of the data-parallel steps (cmd.sh)
 #   --seed N                    seed of every random choice
 #   --top-k N                   teacher logits stored a frame
+#   --sat true|false            speaker-adaptive GMMs, whose alignments train the networks
 #   --smbr true|false           sequence training of teacher and student (stages 8 and 13)
 #   --lm-order N                order of the trained language model
 #   --lm-cutoffs 0,0,1          n-grams seen at most so often are left out, an order each
@@ -40,6 +41,7 @@ device=auto
 jobs=
 seed=1
 top_k=20
+sat=true
 smbr=true
 lm_order=3
 lm_cutoffs=
@@ -73,6 +75,8 @@ corpus=$data/local/speechocean762
 lexicon=$corpus/lexicon.txt
 lm_text=$corpus/lm_text.txt
 arpa=$lm
+# A given model may have seen what the dev speakers say; lm_text leaves it out.
+dev_lm_text=${lm:+$lm_text}
 test_sets=test
 
 . utils/recipe.sh

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from am.errors import InputError
 from am.manifests.source_folder import SourceRow, read_table, write_source_folder, write_table
-from commandline import Tool, positive_int
+from commandline import Tool, positive_int, whole_number
 
 log = logging.getLogger(__name__)
 # Younger speakers count as children in the results.
@@ -44,6 +44,7 @@ def main(options: argparse.Namespace) -> None:
         inputs.append(options.labeled_speakers)
     settings = {
         "corpus": str(options.corpus),
+        "all_labeled": options.all_labeled,
         "dev_speakers": options.dev_speakers,
         "max_speakers": options.max_speakers,
     }
@@ -55,7 +56,9 @@ def prepare(options: argparse.Namespace, output: Path) -> None:
     rows = read_rows(options.corpus, "train")
     speakers = sorted({row.speaker for row in rows})
     labeled = speakers[::LABELED_EVERY]
-    if options.labeled_speakers:
+    if options.all_labeled:
+        labeled = speakers
+    elif options.labeled_speakers:
         labeled = read_speaker_list(options.labeled_speakers, speakers)
     labeled = labeled[: options.max_speakers]
     if len(labeled) <= options.dev_speakers:
@@ -77,6 +80,8 @@ def prepare(options: argparse.Namespace, output: Path) -> None:
     write_table(output / "scoring_only" / "unlabeled_text", transcripts)
     splits["unlabeled"] = [without_text(row) for row in splits["unlabeled"]]
     for name, members in splits.items():
+        if not members:
+            continue
         write_source_folder(output / name, members)
         num_speakers = len({row.speaker for row in members})
         log.info("%s: %d utterances of %d speakers", name, len(members), num_speakers)
@@ -128,10 +133,14 @@ def without_text(row: SourceRow) -> SourceRow:
 
 
 if __name__ == "__main__":
-    tool.add_argument("--labeled-speakers", type=Path, help="a file of speaker ids, one a line")
+    labeled = tool.parser.add_mutually_exclusive_group()
+    labeled.add_argument("--labeled-speakers", type=Path, help="a file of speaker ids, one a line")
+    labeled.add_argument(
+        "--all-labeled", action="store_true", help="every training speaker is labelled"
+    )
     tool.add_argument(
         "--dev-speakers",
-        type=positive_int,
+        type=whole_number,
         default=4,
         help="how many of the labelled speakers are held out for development (%(default)s)",
     )

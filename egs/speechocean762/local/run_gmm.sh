@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# GMM-HMMs beside Kaldi's on the same data: monophones, deltas, LDA+MLLT, speaker-adaptive.
+#
+# Usage: local/run_gmm.sh --corpus-dir DIR [--training-sets "train labeled"] [--OPTION VALUE ...]
+#
+# Each training set is trained and decoded as Kaldi's scripts do it: sizes of the same kind, every
+# language-model weight from 7 to 17 and penalty 0, 0.5, 1.  The table is $exp/GMM_RESULTS.md.
+#
+# Options (every setting below is one):
+#   --corpus-dir DIR            the corpus (public layout, WAV or Ogg/Opus)
+#   --training-sets NAMES       train: all training speakers; labeled: DIR/labeled_speakers
+#   --normalise-variance true|false   of a speaker's MFCC, besides the mean
+#   --lm FILE                   language model in ARPA form (default: DIR/lm/tg.arpa)
+#   --jobs N, --device auto|cpu|cuda, --seed N
+#   --data DIR, --exp DIR       where data and models go
+set -euo pipefail
+called_from=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+corpus_dir=
+training_sets="train labeled"
+normalise_variance=false
+lm=
+jobs=
+device=auto
+seed=1
+data=data/gmm
+exp=exp/gmm
+
+. utils/parse_options.sh
+. ./path.sh
+given_jobs=$jobs
+. ./cmd.sh
+jobs=${given_jobs:-$jobs}
+conf=../../conf
+
+if [ -z "$corpus_dir" ]; then
+  echo "$0: --corpus-dir DIR is needed: where speechocean762 (OpenSLR 101) was unpacked" >&2
+  exit 1
+fi
+for name in corpus_dir lm; do
+  case ${!name} in
+    "" | /*) ;;
+    *) printf -v "$name" '%s' "$called_from/${!name}" ;;
+  esac
+done
+lm=${lm:-$corpus_dir/lm/tg.arpa}
+
+# make_mfcc PREPARED NAME OUT: cuts and MFCC of a prepared set.
+make_mfcc() {
+  utils/make_cuts.py --lexicon "$1/lexicon.txt" --jobs "$jobs" "$1/$2" "$3"
+  steps/make_features.py --kind mfcc --config $conf/mfcc.yaml --jobs "$jobs" "$3" "$3/mfcc"
+}
+
+# decode_grid GRAPH MODEL [OPTIONS]: lattices of the test set, every weight and penalty.
+decode_grid() {
+  local graph=$1 model=$2
+  shift 2
+  steps/decode_grid.py --jobs "$jobs" "$@" "$graph" "$data/test/mfcc" "$model" "$model/grid_test"
+  steps/score.py --seed "$seed" "$data/test/mfcc" "$model/grid_test/best" "$model/score_test"
+}
+
+# train_set NAME LEAVES_1 GAUSSIANS_1 LEAVES_2 GAUSSIANS_2
+train_set() {
+  local speech=$data/$1/mfcc models=$exp/$1
+  local options=(--seed "$seed" --device "$device" --set normalise_variance="$normalise_variance")
+  local deltas=(--set tree.num_leaves="$2" --set em.num_gaussians="$3")
+  local lda=(--set tree.num_leaves="$4" --set em.num_gaussians="$5")
+  steps/train_mono.py --config $conf/mono.yaml "${options[@]}" "$speech" "$data/lang" "$models/mono"
+  steps/align.py --device "$device" "$speech" "$data/lang" "$models/mono" "$models/mono_ali"
+  steps/train_deltas.py --config $conf/tri1.yaml "${options[@]}" "${deltas[@]}" \
+    "$speech" "$data/lang" "$models/mono_ali" "$models/tri1"
+  steps/align.py --device "$device" "$speech" "$data/lang" "$models/tri1" "$models/tri1_ali"
+  steps/train_lda_mllt.py --config $conf/tri2.yaml "${options[@]}" "${lda[@]}" \
+    "$speech" "$data/lang" "$models/tri1_ali" "$models/tri2"
+  steps/align.py --device "$device" "$speech" "$data/lang" "$models/tri2" "$models/tri2_ali"
+  utils/mkgraph.py "$data/lang_test" "$models/tri2" "$models/graph_tri2"
+  decode_grid "$models/graph_tri2" "$models/tri2"
+
+  steps/train_sat.py --config $conf/tri3.yaml --seed "$seed" --device "$device" "${lda[@]}" \
+    "$speech" "$data/lang" "$models/tri2" "$models/tri2_ali" "$models/tri3"
+  utils/mkgraph.py "$data/lang_test" "$models/tri3" "$models/graph_tri3"
+  steps/estimate_fmllr.py --config $conf/fmllr.yaml --set scales.acoustic_scale=0.083333 \
+    --jobs "$jobs" "$models/graph_tri3" "$data/test/mfcc" "$models/tri3" "$models/transforms_test"
+  decode_grid "$models/graph_tri3" "$models/tri3" --transforms "$models/transforms_test"
+}
+
+for training_set in $training_sets; do
+  prepared=$data/local/$training_set
+  case $training_set in
+    train) speakers=(--all-labeled) ;;
+    labeled) speakers=(--labeled-speakers "$corpus_dir/labeled_speakers") ;;
+    *)
+      echo "$0: --training-sets names train or labeled, not '$training_set'" >&2
+      exit 1
+      ;;
+  esac
+  local/prepare_data.py "${speakers[@]}" --dev-speakers 0 "$corpus_dir" "$prepared"
+  make_mfcc "$prepared" labeled "$data/$training_set"
+  if [ ! -e "$data/lang_test" ]; then
+    utils/prepare_lang.py --config $conf/lang.yaml "$prepared/lexicon.txt" "$data/lang"
+    utils/format_lm.py "$data/lang" "$lm" "$data/lang_test"
+    make_mfcc "$prepared" test "$data/test"
+  fi
+done
+
+rows=()
+for training_set in $training_sets; do
+  case $training_set in
+    train) train_set train 1232 10000 1744 15000 ;;
+    labeled) train_set labeled 664 6000 880 8000 ;;
+  esac
+  for model in mono tri1 tri2 tri3; do rows+=(--model "$training_set, $model=$exp/$training_set/$model"); done
+done
+utils/gmm_results.py "${rows[@]}" --reference local/kaldi_gmm.tsv "$exp/GMM_RESULTS.md"
