@@ -9,6 +9,7 @@
 # Options (every setting below is one):
 #   --corpus-dir DIR            the corpus (public layout, WAV or Ogg/Opus)
 #   --training-sets NAMES       train: all training speakers; labeled: DIR/labeled_speakers
+#   --decoded "tri2 tri3"       models that are decoded
 #   --normalise-variance true|false   of a speaker's MFCC, besides the mean
 #   --lm FILE                   language model in ARPA form (default: DIR/lm/tg.arpa)
 #   --jobs N, --device auto|cpu|cuda, --seed N
@@ -19,6 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 corpus_dir=
 training_sets="train labeled"
+decoded="tri2 tri3"
 normalise_variance=false
 lm=
 jobs=
@@ -52,37 +54,38 @@ make_mfcc() {
   steps/make_features.py --kind mfcc --config $conf/mfcc.yaml --jobs "$jobs" "$3" "$3/mfcc"
 }
 
-# decode_grid GRAPH MODEL [OPTIONS]: lattices of the test set, every weight and penalty.
-decode_grid() {
-  local graph=$1 model=$2
-  shift 2
-  steps/decode_grid.py --jobs "$jobs" "$@" "$graph" "$data/test/mfcc" "$model" "$model/grid_test"
-  steps/score.py --seed "$seed" "$data/test/mfcc" "$model/grid_test/best" "$model/score_test"
-}
-
 # train_set NAME LEAVES_1 GAUSSIANS_1 LEAVES_2 GAUSSIANS_2
 train_set() {
   local speech=$data/$1/mfcc models=$exp/$1
-  local options=(--seed "$seed" --device "$device" --set normalise_variance="$normalise_variance")
+  local options=(--seed "$seed" --device "$device")
+  local variance=(--set normalise_variance="$normalise_variance")
   local deltas=(--set tree.num_leaves="$2" --set em.num_gaussians="$3")
   local lda=(--set tree.num_leaves="$4" --set em.num_gaussians="$5")
-  steps/train_mono.py --config $conf/mono.yaml "${options[@]}" "$speech" "$data/lang" "$models/mono"
+  steps/train_mono.py --config $conf/mono.yaml "${options[@]}" "${variance[@]}" \
+    "$speech" "$data/lang" "$models/mono"
   steps/align.py --device "$device" "$speech" "$data/lang" "$models/mono" "$models/mono_ali"
-  steps/train_deltas.py --config $conf/tri1.yaml "${options[@]}" "${deltas[@]}" \
+  steps/train_deltas.py --config $conf/tri1.yaml "${options[@]}" "${variance[@]}" "${deltas[@]}" \
     "$speech" "$data/lang" "$models/mono_ali" "$models/tri1"
   steps/align.py --device "$device" "$speech" "$data/lang" "$models/tri1" "$models/tri1_ali"
-  steps/train_lda_mllt.py --config $conf/tri2.yaml "${options[@]}" "${lda[@]}" \
+  steps/train_lda_mllt.py --config $conf/tri2.yaml "${options[@]}" "${variance[@]}" "${lda[@]}" \
     "$speech" "$data/lang" "$models/tri1_ali" "$models/tri2"
   steps/align.py --device "$device" "$speech" "$data/lang" "$models/tri2" "$models/tri2_ali"
-  utils/mkgraph.py "$data/lang_test" "$models/tri2" "$models/graph_tri2"
-  decode_grid "$models/graph_tri2" "$models/tri2"
-
-  steps/train_sat.py --config $conf/tri3.yaml --seed "$seed" --device "$device" "${lda[@]}" \
+  steps/train_sat.py --config $conf/tri3.yaml "${options[@]}" "${lda[@]}" \
     "$speech" "$data/lang" "$models/tri2" "$models/tri2_ali" "$models/tri3"
-  utils/mkgraph.py "$data/lang_test" "$models/tri3" "$models/graph_tri3"
-  steps/estimate_fmllr.py --config $conf/fmllr.yaml --set scales.acoustic_scale=0.083333 \
-    --jobs "$jobs" "$models/graph_tri3" "$data/test/mfcc" "$models/tri3" "$models/transforms_test"
-  decode_grid "$models/graph_tri3" "$models/tri3" --transforms "$models/transforms_test"
+}
+
+# decode_model MODEL: lattices of the test set, every weight and penalty.
+decode_model() {
+  local model=$1 transforms=()
+  utils/mkgraph.py "$data/lang_test" "$model" "$model/graph"
+  if [ -d "$model/speaker_independent" ]; then
+    steps/estimate_fmllr.py --config $conf/fmllr.yaml --set scales.acoustic_scale=0.083333 \
+      --jobs "$jobs" "$model/graph" "$data/test/mfcc" "$model" "$model/transforms_test"
+    transforms=(--transforms "$model/transforms_test")
+  fi
+  steps/decode_grid.py --jobs "$jobs" ${transforms[@]+"${transforms[@]}"} \
+    "$model/graph" "$data/test/mfcc" "$model" "$model/grid_test"
+  steps/score.py --seed "$seed" "$data/test/mfcc" "$model/grid_test/best" "$model/score_test"
 }
 
 for training_set in $training_sets; do
@@ -104,12 +107,18 @@ for training_set in $training_sets; do
   fi
 done
 
-rows=()
 for training_set in $training_sets; do
   case $training_set in
     train) train_set train 1232 10000 1744 15000 ;;
     labeled) train_set labeled 664 6000 880 8000 ;;
   esac
-  for model in mono tri1 tri2 tri3; do rows+=(--model "$training_set, $model=$exp/$training_set/$model"); done
+done
+
+rows=()
+for training_set in $training_sets; do
+  for model in $decoded; do decode_model "$exp/$training_set/$model"; done
+  for model in mono tri1 tri2 tri3; do
+    rows+=(--model "$training_set, $model=$exp/$training_set/$model")
+  done
 done
 utils/gmm_results.py "${rows[@]}" --reference local/kaldi_gmm.tsv "$exp/GMM_RESULTS.md"
