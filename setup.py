@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["am", "am.*"]),
-    package_data={"am.corpus": ["*.yaml"]},
+    package_data={"am.corpus": ["*.yaml"], "am.report": ["*.css"]},
     py_modules=["commandline"],
     install_requires=[
         "torch>=2.1",

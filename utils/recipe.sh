@@ -223,21 +223,19 @@ train_smbr() {
 }
 
 write_results() {
-  local adapted=() smbr_systems=()
-  if [ "$sat" = true ]; then adapted=(--system "GMM tri3, speaker-adapted=$exp/tri3"); fi
+  local compared=(--system "GMM tri2=$exp/tri2")
+  if [ "$sat" = true ]; then compared+=(--system "GMM tri3, speaker-adapted=$exp/tri3"); fi
+  compared+=(--system "teacher=$exp/teacher_ce"
+    --system "student, labelled alone=$exp/student_supervised"
+    --system "student, segregated=$exp/student_segregated"
+    --system "student, scheduled=$exp/student_ce")
   if [ "$smbr" = true ]; then
-    smbr_systems=(--system "teacher, sMBR=$exp/teacher_smbr"
+    compared+=(--system "teacher, sMBR=$exp/teacher_smbr"
       --system "student, labelled alone, sMBR=$exp/student_supervised_smbr"
       --system "student, scheduled, sMBR=$exp/student_smbr")
   fi
-  utils/results.py \
-    --system "GMM tri2=$exp/tri2" \
-    ${adapted[@]+"${adapted[@]}"} \
-    --system "teacher=$exp/teacher_ce" \
-    --system "student, labelled alone=$exp/student_supervised" \
-    --system "student, segregated=$exp/student_segregated" \
-    --system "student, scheduled=$exp/student_ce" \
-    ${smbr_systems[@]+"${smbr_systems[@]}"} \
-    --baseline "student, labelled alone" \
-    --test-sets "$test_sets" --timings "$timings" --seed "$seed" "$exp/RESULTS.md"
+  compared+=(--baseline "student, labelled alone" --test-sets "$test_sets"
+    --timings "$timings" --seed "$seed")
+  utils/results.py "${compared[@]}" "$exp/RESULTS.md"
+  utils/report.py "${compared[@]}" --exp "$exp" --data "$data" "$exp/report.html"
 }

@@ -114,7 +114,7 @@ def _wer_cell(row: System, test_sets: Sequence[str], reference: System | None, s
     before, _ = error_columns(reference.errors_by_cut(test_sets).values())
     if before.sum() == 0:
         return cell
-    return f"{cell} {100 * (errors.sum() / before.sum() - 1):+.1f} %".replace("-", "−")
+    return f"{cell} {_percent(errors.sum() / before.sum() - 1, '+')}"
 
 
 def _comparison_section(
@@ -188,10 +188,11 @@ def _schedule_section(
     text = (
         "## Schedule\n\n"
         f"Against “{baseline.name}”, over all test sets, the interleaved schedule "
-        f"(“{interleaved.name}”) lowers the word error rate by {_percent(reduction[INTERLEAVED])}, "
-        f"the segregated one (“{segregated.name}”) by {_percent(reduction[SEGREGATED])} relative"
+        f"(“{interleaved.name}”) changes the word error rate by "
+        f"{_percent(-reduction[INTERLEAVED], '+')} relative, the segregated one "
+        f"(“{segregated.name}”) by {_percent(-reduction[SEGREGATED], '+')}"
     )
-    if reduction[SEGREGATED] > 0:
+    if min(reduction.values()) > 0:
         more = reduction[INTERLEAVED] / reduction[SEGREGATED] - 1
         text += f": the reduction is {_percent(abs(more))} {'larger' if more >= 0 else 'smaller'}"
     return (
@@ -247,8 +248,8 @@ def _cpu_name() -> str:
     return platform.processor() or "unknown processor"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %".replace("-", "−")
+def _percent(share: float, sign: str = "-") -> str:
+    return f"{100 * share:{sign}.1f} %".replace("-", "−")
 
 
 def _percent_interval(interval: Interval, digits: int = 1) -> str:

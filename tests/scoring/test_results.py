@@ -70,7 +70,7 @@ def test_significance_and_schedule(systems: dict[str, Path]) -> None:
     assert [row[1] for row in of_mixed] == [*TESTS, "all"]
     assert of_mixed[0][2].startswith("−20.00 [") and of_mixed[0][3] == "1.000"
     # The errors fall by 50 % interleaved and by 40 % segregated: a quarter more.
-    assert "lowers the word error rate by 50.0 %" in table
+    assert "changes the word error rate by −50.0 % relative" in table
     assert "by 40.0 % relative: the reduction is 25.0 % larger" in table
 
 

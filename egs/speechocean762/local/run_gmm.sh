@@ -114,9 +114,11 @@ for training_set in $training_sets; do
   esac
 done
 
+for model in $decoded; do
+  for training_set in $training_sets; do decode_model "$exp/$training_set/$model"; done
+done
 rows=()
 for training_set in $training_sets; do
-  for model in $decoded; do decode_model "$exp/$training_set/$model"; done
   for model in mono tri1 tri2 tri3; do
     rows+=(--model "$training_set, $model=$exp/$training_set/$model")
   done
