@@ -7,6 +7,8 @@ their first axis (frames).  A store is a folder::
     shard-00000.safetensors   per field the records of all its cuts, one after the other
     shard-00000.json     the cuts in order with their frame counts, and the shard's SHA-256
 
+Where ``store.json`` names a ``codec``, the shards hold coded records (:mod:`am.coded_shards`).
+
 A shard's JSON is written last, so a shard without it was never finished.  ``num_shards`` in
 ``store.json`` is optional; with it, a shard missing at the end is noticed too.
 """
@@ -24,20 +26,22 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from am.coded_shards import Codec, CodedShard, Record, codec_of, encode_shard
 from am.errors import InputError
 from am.outputs import sha256_of_file
 
 STORE_NAME = "store.json"
 # Each open shard is a memory map and a file handle; a store may have thousands.
 MAX_OPEN_SHARDS = 64
-Record = Mapping[str, np.ndarray]
+MEND = "run the tool that wrote the store again, it regenerates this shard alone"
 
 
 def write_store_description(folder: Path, description: Mapping[str, Any]) -> None:
     """Write ``store.json``.
 
     ``description`` has at least ``kind``, ``frame_shift`` (seconds) and ``fields`` (the names
-    of a record's arrays); with ``num_shards``, the store is whole only with so many.
+    of a record's arrays); with ``num_shards``, the store is whole only with so many; with
+    ``codec``, its shards are coded (:meth:`am.coded_shards.Codec.describe`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f"{STORE_NAME}.tmp"
@@ -50,10 +54,13 @@ def shard_paths(folder: Path, index: int) -> tuple[Path, Path]:
     return folder / f"shard-{index:05d}.safetensors", folder / f"shard-{index:05d}.json"
 
 
-def write_shard(folder: Path, index: int, records: Iterable[tuple[str, Record]]) -> None:
+def write_shard(
+    folder: Path, index: int, records: Iterable[tuple[str, Record]], codec: Codec | None = None
+) -> None:
     """Write one shard: ``records`` are pairs of cut id and field → array (frames, ...).
 
-    All records have the same fields; a field's arrays differ in their first axis alone.
+    All records have the same fields; a field's arrays differ in their first axis alone.  ``codec``
+    is the one that ``store.json`` names, if any.
     """
     data_path, index_path = shard_paths(folder, index)
     index_path.unlink(missing_ok=True)
@@ -70,7 +77,11 @@ def write_shard(folder: Path, index: int, records: Iterable[tuple[str, Record]])
             columns.setdefault(name, []).append(array)
     folder.mkdir(parents=True, exist_ok=True)
     aside = data_path.with_suffix(".tmp")
-    save_file({name: np.concatenate(arrays) for name, arrays in columns.items()}, str(aside))
+    tensors = {name: np.concatenate(arrays) for name, arrays in columns.items()}
+    metadata = None
+    if codec is not None:
+        tensors, metadata = encode_shard(tensors, [num_frames for _, num_frames in cuts], codec)
+    save_file(tensors, str(aside), metadata)
     digest = sha256_of_file(aside)
     aside.replace(data_path)
     aside = index_path.with_suffix(".tmp")
@@ -135,13 +146,14 @@ class RaggedStore:
         """Read the shards' indices.
 
         Raises:
-            InputError: there is no store, a shard is missing or its index unreadable, or a cut
-                stands in it twice.  The data themselves are only checked by
+            InputError: there is no store, its codec is unknown, a shard is missing or its index
+                unreadable, or a cut stands in it twice.  The data themselves are only checked by
                 :func:`check_store`.
         """
         num_shards = _expected_shards(folder)
         self.folder = folder
         self.description: dict[str, Any] = json.loads((folder / STORE_NAME).read_text())
+        self._codec = codec_of(self.description, folder / STORE_NAME)
         self._places: dict[str, _Place] = {}
         for index in range(num_shards):
             self._read_index(index)
@@ -149,17 +161,16 @@ class RaggedStore:
 
     def _read_index(self, index: int) -> None:
         path = shard_paths(self.folder, index)[1]
-        mend = "run the tool that wrote the store again, it regenerates this shard alone"
         try:
             cuts = json.loads(path.read_text())["cuts"]
         except FileNotFoundError as error:
-            raise InputError(f"{path}: missing, the shard is unfinished; {mend}") from error
+            raise InputError(f"{path}: missing, the shard is unfinished; {MEND}") from error
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: altered or truncated; {mend}") from error
+            raise InputError(f"{path}: altered or truncated; {MEND}") from error
         offset = 0
         for cut_id, num_frames in cuts:
             if cut_id in self._places:
-                raise InputError(f"{path}: cut {cut_id} stands in the store twice; {mend}")
+                raise InputError(f"{path}: cut {cut_id} stands in the store twice; {MEND}")
             self._places[cut_id] = _Place(index, offset, num_frames)
             offset += num_frames
 
@@ -189,24 +200,30 @@ class RaggedStore:
     def __getitem__(self, cut_id: str) -> dict[str, np.ndarray]:
         place = self._places[cut_id]
         shard = self._opened(place.shard)
+        start, stop = place.offset, place.offset + place.num_frames
+        if isinstance(shard, CodedShard):
+            try:
+                return shard.rows(start, stop)
+            except ValueError as error:
+                path = shard_paths(self.folder, place.shard)[0]
+                raise InputError(f"{path}: cut {cut_id}: {error}; {MEND}") from error
         fields = self.description["fields"]
         if place.num_frames == 0:
             # safetensors refuses an empty slice at a tensor's end.
             return {name: shard.get_tensor(name)[:0] for name in fields}
-        rows = slice(place.offset, place.offset + place.num_frames)
-        return {name: shard.get_slice(name)[rows] for name in fields}
+        return {name: shard.get_slice(name)[start:stop] for name in fields}
 
     def _opened(self, index: int) -> Any:
+        """The shard's safetensors file or :class:`am.coded_shards.CodedShard`."""
         if index in self._open:
             self._open.move_to_end(index)
             return self._open[index]
         path = shard_paths(self.folder, index)[0]
         try:
-            shard = safe_open(str(path), framework="np")
-        except (SafetensorError, OSError) as error:
-            raise InputError(
-                f"{path}: altered or truncated ({error}); run the tool that wrote it again"
-            ) from error
+            tensors = safe_open(str(path), framework="np")
+            shard = tensors if self._codec is None else CodedShard(tensors, self._codec)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InputError(f"{path}: altered or truncated ({error}); {MEND}") from error
         self._open[index] = shard
         if len(self._open) > MAX_OPEN_SHARDS:
             self._open.popitem(last=False)

@@ -24,6 +24,18 @@ tool.add_argument(
     "--top-k", type=positive_int, default=defaults.top_k, help="logits a frame (%(default)s)"
 )
 tool.add_argument(
+    "--temperature",
+    type=float,
+    default=defaults.temperature,
+    help="divides the teacher's logits; above 1 makes flatter labels (%(default)s)",
+)
+tool.add_argument(
+    "--logit-step",
+    type=float,
+    default=defaults.logit_step,
+    help="of the stored logits, which are off by half of it at most (%(default)s)",
+)
+tool.add_argument(
     "--cuts-per-shard",
     type=positive_int,
     default=defaults.cuts_per_shard,
@@ -42,7 +54,13 @@ for name in ("unlabeled", "model", "output"):
 
 
 def main(options: argparse.Namespace) -> None:
-    settings = DumpSettings(options.top_k, options.cuts_per_shard, options.batch_seconds)
+    settings = DumpSettings(
+        options.top_k,
+        options.temperature,
+        options.logit_step,
+        options.cuts_per_shard,
+        options.batch_seconds,
+    )
     if not options.redo:
         reopen_damaged_store(options.output)
     tool.build(

@@ -47,7 +47,7 @@ class Batch:
         features: (B, T, D) float32, raw, 0 past the end.
         lengths: (B,) int64, T of each.
         pdf_ids: (N,) int64 hard labels, or (N, k) int64 of soft ones, utterance after utterance.
-        stored_logits: (N, k) float16 of soft labels; None with hard ones.
+        stored_logits: (N, k) float32 of soft labels; None with hard ones.
     """
 
     cut_ids: tuple[str, ...]
@@ -218,7 +218,8 @@ def open_labels(folder: Path, kind: str, num_pdfs: int, frame_shift: float) -> R
         frame_shift: of its output, in seconds.
 
     Raises:
-        InputError: another kind, frame shift or number of senones.
+        InputError: another kind, frame shift or number of senones, or soft labels that are not
+            in today's format.
     """
     labels = RaggedStore(folder)
     if labels.kind != kind:
@@ -233,6 +234,11 @@ def open_labels(folder: Path, kind: str, num_pdfs: int, frame_shift: float) -> R
         raise InputError(
             f"{folder}: labels of {stored} senones, but the senone folder has {num_pdfs}; "
             "make the labels again with the same tree"
+        )
+    if kind == "soft labels" and not {"codec", "temperature"} <= labels.description.keys():
+        raise InputError(
+            f"{folder}: soft labels of an older format; make them again "
+            "(steps/dump_soft_labels.py --redo)"
         )
     if not set(LABEL_KINDS[kind]) <= set(labels.description["fields"]):
         raise InputError(f"{folder}: must have the fields {', '.join(LABEL_KINDS[kind])}")

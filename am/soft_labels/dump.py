@@ -4,8 +4,8 @@ The cuts are dealt into shards in the manifest's order.  A shard is written asid
 only then described with its checksum, so that a killed dump goes on at the first unfinished shard
 and a damaged shard is made again alone.
 
-A stored logit is a log posterior (natural log): a logit less the logsumexp of all, which keeps it
-within the range where half precision is fine, and the left-out senones' share known.
+A stored logit is a log posterior (natural log): a logit less the logsumexp of all, by which the
+left-out senones' share is known.  How they are stored: :mod:`am.soft_labels.codec`.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from am.features.feature_data import CUTS_NAME, describe_features, open_feature_
 from am.nnet.data import load_features
 from am.nnet.network import LoadedNetwork, load_network
 from am.progress import track
+from am.soft_labels.codec import DEFAULT_LOGIT_STEP, MAX_PDFS, MAX_TOP_K, SoftLabelCodec
 from am.storage import STORE_NAME, shard_fault, shard_paths, write_shard, write_store_description
 
 log = logging.getLogger(__name__)
 
-MAX_PDFS = 1 << 16
 Record = tuple[str, dict[str, np.ndarray]]
 
 
@@ -46,13 +46,22 @@ class DumpSettings:
 
     Attributes:
         top_k: logits a frame.
+        temperature: what the teacher's logits are divided by; above 1 makes flatter labels.
+        logit_step: of the stored logits, which are off by half of it at most.
         cuts_per_shard: cuts in one shard.
         batch_seconds: speech in one forward pass.
     """
 
     top_k: int = 20
+    temperature: float = 1.0
+    logit_step: float = DEFAULT_LOGIT_STEP
     cuts_per_shard: int = 500
     batch_seconds: float = 200.0
+
+    @property
+    def codec(self) -> SoftLabelCodec:
+        """What encodes the shards."""
+        return SoftLabelCodec(self.top_k, self.logit_step)
 
 
 def dump_soft_labels(
@@ -69,13 +78,13 @@ def dump_soft_labels(
         unlabeled: feature data folder, LFBE.
         model: network folder of the teacher.
         output: the store to write (:class:`am.storage.RaggedStore`, kind ``soft labels``), with
-            ``pdf_ids`` (T', k) uint16 and ``logits`` (T', k) float16, highest first.
+            ``pdf_ids`` (T', k) uint16 and ``logits`` (T', k) float32, highest first.
         settings: what is stored.
         jobs: processes, each making whole shards.
         device: auto, cpu, cuda or cuda:N.
 
     Raises:
-        InputError: features or k that do not fit the network.
+        InputError: features or settings that do not fit the network.
     """
     network = load_network(model, "cpu")
     _check_inputs(network, unlabeled, model, settings)
@@ -89,7 +98,8 @@ def dump_soft_labels(
             "frame_shift": network.frame_shift,
             "fields": ["pdf_ids", "logits"],
             "num_shards": len(manifests),
-            "top_k": settings.top_k,
+            "codec": settings.codec.describe(),
+            "temperature": settings.temperature,
             "num_pdfs": network.num_pdfs,
             "tree_sha256": network.tree_sha256,
             "model_sha256": outputs.sha256_of_file(model / "model.safetensors"),
@@ -166,7 +176,8 @@ def _make_shards(work: _Work, manifests: Mapping[int, Path], jobs: int) -> None:
 def _make_shard(work: _Work, index: int, manifest: Path) -> None:
     network = _loaded_once(work.model, work.device)
     cuts = list(CutSet.from_jsonl_lazy(manifest))
-    write_shard(work.output, index, soft_labels_of(cuts, network, work.settings))
+    records = soft_labels_of(cuts, network, work.settings)
+    write_shard(work.output, index, records, work.settings.codec)
 
 
 @functools.lru_cache(maxsize=1)
@@ -177,24 +188,36 @@ def _loaded_once(model: Path, device: str) -> LoadedNetwork:
 def soft_labels_of(
     cuts: Sequence[MonoCut], network: LoadedNetwork, settings: DumpSettings
 ) -> list[Record]:
-    """(cut id, fields) of each cut, in the given order; computed in batches of similar length."""
+    """(cut id, fields) of each cut, in the given order; computed in batches of similar length.
+
+    Raises:
+        InputError: unreadable features, or a network whose outputs are not finite.
+    """
     records: dict[str, dict[str, np.ndarray]] = {}
-    for batch in _batches_by_length(cuts, settings.batch_seconds):
+    for batch in batches_by_length(cuts, settings.batch_seconds):
         features = [torch.from_numpy(load_features(cut)) for cut in batch]
         for cut, log_posteriors in zip(batch, network.batch_log_posteriors(features), strict=True):
-            records[cut.id] = _top_k_record(log_posteriors, settings.top_k)
+            records[cut.id] = _top_k_record(cut.id, log_posteriors, settings)
     return [(cut.id, records[cut.id]) for cut in cuts]
 
 
-def _top_k_record(log_posteriors: Tensor, top_k: int) -> dict[str, np.ndarray]:
-    logits, pdf_ids = log_posteriors.topk(top_k, dim=-1)
-    return {
-        "pdf_ids": pdf_ids.cpu().numpy().astype(np.uint16),
-        "logits": logits.cpu().numpy().astype(np.float16),
-    }
+def _top_k_record(
+    cut_id: str, log_posteriors: Tensor, settings: DumpSettings
+) -> dict[str, np.ndarray]:
+    if settings.temperature != 1:
+        log_posteriors = (log_posteriors / settings.temperature).log_softmax(-1)
+    top, pdf_ids = log_posteriors.topk(settings.top_k, dim=-1)
+    logits = top.cpu().numpy().astype(np.float32)
+    if not np.isfinite(logits).all():
+        raise InputError(
+            f"cut {cut_id}: the teacher's outputs are not finite; look into this cut's features "
+            "or train the teacher again"
+        )
+    return {"pdf_ids": pdf_ids.cpu().numpy().astype(np.uint16), "logits": logits}
 
 
-def _batches_by_length(cuts: Sequence[MonoCut], max_seconds: float) -> Iterator[list[MonoCut]]:
+def batches_by_length(cuts: Sequence[MonoCut], max_seconds: float) -> Iterator[list[MonoCut]]:
+    """The cuts from short to long, in batches whose padded length is at most ``max_seconds``."""
     batch: list[MonoCut] = []
     for cut in sorted(cuts, key=lambda cut: (cut.num_frames, cut.id)):
         if batch and (len(batch) + 1) * cut.duration > max_seconds:
@@ -217,10 +240,16 @@ def _check_inputs(
             f"{model} was trained on {expected[0]} every {expected[1]} s; make the features with "
             "the configuration of its training data"
         )
-    if not 1 <= settings.top_k <= network.num_pdfs:
+    largest = min(network.num_pdfs, MAX_TOP_K)
+    if not 1 <= settings.top_k <= largest:
         raise InputError(
-            f"--top-k {settings.top_k}: {model} has {network.num_pdfs} senones; choose 1 to that"
+            f"--top-k {settings.top_k}: {model} has {network.num_pdfs} senones; choose 1 to "
+            f"{largest}"
         )
+    if not 0 < settings.temperature < float("inf"):
+        raise InputError(f"--temperature {settings.temperature}: must be above 0")
+    if not 0 < settings.logit_step < float("inf"):
+        raise InputError(f"--logit-step {settings.logit_step}: must be above 0")
     if network.num_pdfs > MAX_PDFS:
         raise InputError(f"{model}: soft labels are stored for at most {MAX_PDFS} senones")
 

@@ -23,7 +23,7 @@ from am.nnet.lstm import LstmSettings
 from am.nnet.schedule import ScheduleSettings
 from am.nnet.trainer import Trainer
 from am.soft_labels.dump import DumpSettings, dump_soft_labels
-from am.storage import RaggedStore, shard_paths
+from am.storage import RaggedStore, shard_paths, write_store_description
 from tests.nnet.small_data import (
     BATCHING,
     LSTM,
@@ -292,6 +292,12 @@ def test_a_student_s_bad_inputs_are_named(task):
     hard = SoftLabelledData(task.unlabeled, task.labels / "dev")
     with pytest.raises(InputError, match="holds pdf-ids where soft labels are needed"):
         train_student(task.labeled, hard, *arguments)
+    older = task.output("older")
+    description = RaggedStore(unlabeled.soft_labels).description
+    del description["codec"]
+    write_store_description(older, {**description, "num_shards": 0})
+    with pytest.raises(InputError, match="older format; make them again"):
+        train_student(task.labeled, SoftLabelledData(task.unlabeled, older), *arguments)
     path = shard_paths(unlabeled.soft_labels, 0)[0]
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from am import outputs
 from am.errors import InputError
@@ -62,7 +63,7 @@ def test_the_highest_log_posteriors_are_stored(tmp_path, teacher, unlabeled, job
     for cut in cuts:
         record = store[cut.id]
         assert record["pdf_ids"].dtype == np.uint16
-        assert record["logits"].dtype == np.float16
+        assert record["logits"].dtype == np.float32
         assert len(record["logits"]) == num_low_rate_frames(cut.num_frames)
         expected = network.log_posteriors(load_features(cut)).numpy()
         order = np.argsort(-expected, axis=1, kind="stable")[:, :4]
@@ -75,16 +76,41 @@ def test_the_highest_log_posteriors_are_stored(tmp_path, teacher, unlabeled, job
         )
 
 
+def test_temperature_and_step(tmp_path, teacher, unlabeled):
+    output = tmp_path / "soft_labels"
+    settings = dataclasses.replace(SETTINGS, temperature=2.0, logit_step=0.01)
+    dump_soft_labels(unlabeled, teacher, output, settings, 1, "cpu")
+    store = RaggedStore(output)
+    assert store.description["temperature"] == 2.0
+    assert store.description["codec"]["logit_step"] == 0.01
+    network = load_network(teacher)
+    for cut in open_feature_data(unlabeled):
+        # The softmax of halved logits is the square root of the posteriors, normalised.
+        roots = np.sqrt(network.log_posteriors(load_features(cut)).exp().numpy())
+        posteriors = roots / roots.sum(1, keepdims=True)
+        record = store[cut.id]
+        stored = record["pdf_ids"].astype(np.int64)
+        expected = np.log(np.take_along_axis(posteriors, stored, 1))
+        np.testing.assert_allclose(record["logits"], expected, atol=0.00501)
+
+
+def test_a_teacher_that_diverged_is_named(tmp_path, teacher, unlabeled):
+    path = teacher / "model.safetensors"
+    save_file({name: tensor * torch.nan for name, tensor in load_file(path).items()}, path)
+    with pytest.raises(InputError, match=r"cut unlabeled-0-\d\d\d: .*not finite"):
+        dump_soft_labels(unlabeled, teacher, tmp_path / "soft_labels", SETTINGS, 1, "cpu")
+
+
 def test_a_killed_dump_keeps_its_finished_shards(tmp_path, teacher, unlabeled, monkeypatch):
     output = tmp_path / "soft_labels"
     original = dump_module.write_shard
     written = []
 
-    def killed_at_the_second(folder, index, records):
+    def killed_at_the_second(folder, index, records, codec):
         if len(written) == 1:
             raise KeyboardInterrupt
         written.append(index)
-        original(folder, index, records)
+        original(folder, index, records, codec)
 
     monkeypatch.setattr(dump_module, "write_shard", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
@@ -94,9 +120,9 @@ def test_a_killed_dump_keeps_its_finished_shards(tmp_path, teacher, unlabeled, m
         check_store(output)
     again = []
 
-    def remember(folder, index, records):
+    def remember(folder, index, records, codec):
         again.append(index)
-        original(folder, index, records)
+        original(folder, index, records, codec)
 
     monkeypatch.setattr(dump_module, "write_shard", remember)
     dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
@@ -149,6 +175,10 @@ def test_bad_input_is_named(tmp_path, teacher, unlabeled):
     too_many = dataclasses.replace(SETTINGS, top_k=NUM_PDFS + 1)
     with pytest.raises(InputError, match=r"--top-k 7: .* has 6 senones"):
         dump_soft_labels(unlabeled, teacher, output, too_many, 1, "cpu")
+    for name, option in (("temperature", "--temperature"), ("logit_step", "--logit-step")):
+        wrong = dataclasses.replace(SETTINGS, **{name: 0.0})
+        with pytest.raises(InputError, match=f"{option} 0.0: must be above 0"):
+            dump_soft_labels(unlabeled, teacher, output, wrong, 1, "cpu")
     path = unlabeled / "features.json"
     description = json.loads(path.read_text())
     path.write_text(json.dumps({**description, "dimension": 64}))
