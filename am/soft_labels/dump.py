@@ -206,14 +206,26 @@ def _top_k_record(
 ) -> dict[str, np.ndarray]:
     if settings.temperature != 1:
         log_posteriors = (log_posteriors / settings.temperature).log_softmax(-1)
-    top, pdf_ids = log_posteriors.topk(settings.top_k, dim=-1)
-    logits = top.cpu().numpy().astype(np.float32)
+    logits, pdf_ids = _highest(log_posteriors, settings.top_k)
     if not np.isfinite(logits).all():
         raise InputError(
             f"cut {cut_id}: the teacher's outputs are not finite; look into this cut's features "
             "or train the teacher again"
         )
-    return {"pdf_ids": pdf_ids.cpu().numpy().astype(np.uint16), "logits": logits}
+    return {"pdf_ids": pdf_ids.astype(np.uint16), "logits": logits.astype(np.float32)}
+
+
+def _highest(values: Tensor, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(T, count) the highest of each row, highest first, and their columns."""
+    if values.device.type != "cpu":
+        highest, columns = (tensor.cpu().numpy() for tensor in values.topk(count, dim=-1))
+        return highest, columns
+    # On a CPU torch's topk takes twice as long.
+    rows = values.numpy()
+    columns = np.argpartition(rows, rows.shape[1] - count, axis=1)[:, -count:]
+    highest = np.take_along_axis(rows, columns, axis=1)
+    order = np.argsort(-highest, axis=1)
+    return np.take_along_axis(highest, order, axis=1), np.take_along_axis(columns, order, axis=1)
 
 
 def batches_by_length(cuts: Sequence[MonoCut], max_seconds: float) -> Iterator[list[MonoCut]]:
