@@ -8,6 +8,7 @@ from typing import Any
 
 from am.errors import InputError
 from am.outputs import DONE_NAME
+from am.scoring.results import markdown_table
 from am.scoring.systems import NOTHING, command_of, read_json
 
 GRID = "grid_test"
@@ -37,20 +38,20 @@ def gmm_table(models: Mapping[str, Path], reference: Path | None) -> str:
         InputError: a folder holds no finished model.
     """
     references = _read_reference(reference) if reference else {}
-    lines = [_row(HEADINGS), _row(["---"] + ["---:"] * len(COLUMNS))]
+    rows: list[list[str]] = []
     commands: list[str] = []
     for name, folder in models.items():
         found = _columns(folder)
-        lines.append(_row([name, *(found.get(column, NOTHING) for column in COLUMNS)]))
+        rows.append([name, *(found.get(column, NOTHING) for column in COLUMNS)])
         if name in references:
             beside = references[name]
             cells = [beside.get(column) or NOTHING for column in COLUMNS]
-            lines.append(_row([f"*{beside['title']}*", *(f"*{cell}*" for cell in cells)]))
+            rows.append([f"*{beside['title']}*", *(f"*{cell}*" for cell in cells)])
         commands.append(f"# {name}")
         commands += [
             command for path in (folder, folder / GRID) if (command := command_of(path)) is not None
         ]
-    return "\n".join([*lines, "", "```", *commands, "```", ""])
+    return "\n".join([markdown_table(HEADINGS, rows), "", "```", *commands, "```", ""])
 
 
 def _columns(folder: Path) -> dict[str, str]:
@@ -61,7 +62,7 @@ def _columns(folder: Path) -> dict[str, str]:
         "pdfs": str(summary["pdfs"]),
         "gaussians": str(summary["gaussians"]),
         "seconds": f"{done.get('seconds', float('nan')):.0f}",
-        "log_likelihood": f"{summary['log_likelihood_per_frame']:.2f}",
+        "log_likelihood": f"{summary['log_likelihood_per_frame']:.2f}".replace("-", "−"),
     }
     grid = read_json(folder / GRID / "summary.json")
     if grid:
@@ -84,7 +85,3 @@ def _read_reference(path: Path) -> dict[str, dict[str, str]]:
         raise InputError(f"{path}: the first line must name the columns: model, title, …")
     rows = [dict(zip(names, line.split("\t"), strict=False)) for line in lines if line.strip()]
     return {row["model"]: row for row in rows}
-
-
-def _row(cells: Any) -> str:
-    return "| " + " | ".join(cells) + " |"
