@@ -47,9 +47,10 @@ end_stage() {
 }
 trap 'end_stage' EXIT
 
-# decode_system SYSTEM GRAPH FEATURES: scales from dev, then every test set, scored.
+# decode_system SYSTEM GRAPH FEATURES: scales from dev, then every test set, scored while the next
+# one is decoded.
 decode_system() {
-  local system=$1 graph=$2 features=$3 test_set
+  local system=$1 graph=$2 features=$3 test_set process scoring=()
   estimate_transforms "$system" "$graph${dev_lm_text:+_dev}" dev
   steps/search_scales.py --config "$(settings decode.yaml)" --jobs "$jobs" \
     ${transforms:+--transforms "$transforms"} \
@@ -60,8 +61,10 @@ decode_system() {
       --scales "$exp/$system/decode_dev/best_scale.json" ${transforms:+--transforms "$transforms"} \
       "$graph" "$data/$test_set/$features" "$exp/$system" "$exp/$system/decode_$test_set"
     steps/score.py --seed "$seed" "$data/$test_set/$features" "$exp/$system/decode_$test_set" \
-      "$exp/$system/score_$test_set"
+      "$exp/$system/score_$test_set" &
+    scoring+=($!)
   done
+  for process in "${scoring[@]}"; do wait "$process"; done
 }
 
 # estimate_transforms SYSTEM GRAPH SET: sets $transforms, if the system is a speaker-adapted GMM.

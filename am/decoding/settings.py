@@ -53,7 +53,7 @@ class DecodingSettings:
     )
     gmm_scale_search: ScaleSearchSettings = field(
         default_factory=lambda: ScaleSearchSettings(
-            500, (0.03, 0.045, 0.06, 0.08), (-3.0, -1.5, 0.0)
+            500, (0.045, 0.06, 0.08), (-3.0, -1.5, 0.0)
         )
     )
 
