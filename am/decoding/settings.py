@@ -52,9 +52,7 @@ class DecodingSettings:
         )
     )
     gmm_scale_search: ScaleSearchSettings = field(
-        default_factory=lambda: ScaleSearchSettings(
-            500, (0.045, 0.06, 0.08), (-3.0, -1.5, 0.0)
-        )
+        default_factory=lambda: ScaleSearchSettings(500, (0.045, 0.06, 0.08), (-3.0, -1.5, 0.0))
     )
 
     def usual_acoustic_scale(self, kind: ModelKind) -> float:
