@@ -101,6 +101,17 @@ class Tool:
             help="folder of steps/estimate_fmllr.py, for a speaker-adapted MODEL",
         )
 
+    def add_named_folders(self, option: str) -> None:
+        """Add ``option NAME=FOLDER``, read by :func:`named_folders`."""
+        self.add_argument(
+            option,
+            dest="folders",
+            action="append",
+            default=[],
+            metavar="NAME=FOLDER",
+            help="a row of the table; may be given several times",
+        )
+
     @staticmethod
     def settings(settings_class: type[Settings], options: argparse.Namespace) -> Settings:
         """The settings of ``--config`` and ``--set`` as ``settings_class``."""
@@ -200,6 +211,21 @@ def _log_file(path: Path | None) -> Iterator[None]:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def named_folders(entries: Iterable[str]) -> dict[str, Path]:
+    """Name → folder of ``NAME=FOLDER`` options, in their order.
+
+    Raises:
+        InputError: an entry has no name or no ``=``, or a name stands twice.
+    """
+    folders: dict[str, Path] = {}
+    for entry in entries:
+        name, separator, folder = entry.rpartition("=")
+        if not separator or not name or name in folders:
+            raise InputError(f"'{entry}': give NAME=FOLDER, each name once")
+        folders[name] = Path(folder)
+    return folders
 
 
 def positive_int(text: str) -> int:

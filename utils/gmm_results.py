@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from am.errors import InputError
 from am.scoring.gmm_results import GRID, gmm_table
-from commandline import Tool
+from commandline import Tool, named_folders
 
 tool = Tool(
     summary="Compare GMM-HMMs: sizes, log-likelihoods, times, word error rates, as Markdown.",
@@ -20,25 +19,13 @@ tool = Tool(
     writes=["OUTPUT: the table and the commands of its rows; it is printed too"],
     example='utils/gmm_results.py --model "tri1=exp/tri1" --model "tri2=exp/tri2" exp/GMM.md',
 )
-tool.add_argument(
-    "--model",
-    dest="models",
-    action="append",
-    default=[],
-    metavar="NAME=FOLDER",
-    help="a row of the table; may be given several times",
-)
+tool.add_named_folders("--model")
 tool.add_argument("--reference", type=Path, help="figures to stand beside")
 tool.add_argument("output", type=Path)
 
 
 def main(options: argparse.Namespace) -> None:
-    models: dict[str, Path] = {}
-    for entry in options.models:
-        name, separator, folder = entry.rpartition("=")
-        if not separator or not name or name in models:
-            raise InputError(f"--model {entry}: give NAME=FOLDER, each name once")
-        models[name] = Path(folder)
+    models = named_folders(options.folders)
     reference = [options.reference] if options.reference else []
     grids = [folder / GRID for folder in models.values() if (folder / GRID).is_dir()]
     tool.build(

@@ -8,7 +8,7 @@ from pathlib import Path
 from am.errors import InputError
 from am.report.report import write_report
 from am.report.sources import ReportSources
-from commandline import Tool, whole_number
+from commandline import Tool, named_folders, whole_number
 
 tool = Tool(
     summary="Show an experiment as one HTML page: word error rates, learning curves, the schedule, "
@@ -23,14 +23,7 @@ tool = Tool(
     example='utils/report.py --system "teacher=exp/teacher_ce" --system "student=exp/student_ce" '
     '--test-sets "test_clean test_noisy" --exp exp --data data exp/report.html',
 )
-tool.add_argument(
-    "--system",
-    dest="systems",
-    action="append",
-    default=[],
-    metavar="NAME=FOLDER",
-    help="a row of the table; may be given several times",
-)
+tool.add_named_folders("--system")
 tool.add_argument("--test-sets", default="", help="their names, separated by spaces")
 tool.add_argument("--baseline", help="name of the system that the others are compared with")
 tool.add_argument("--timings", type=Path, help="how long the stages took")
@@ -48,12 +41,7 @@ tool.add_argument("output", type=Path)
 
 
 def main(options: argparse.Namespace) -> None:
-    systems: dict[str, Path] = {}
-    for entry in options.systems:
-        name, separator, folder = entry.rpartition("=")
-        if not separator or not name or name in systems:
-            raise InputError(f"--system {entry}: give NAME=FOLDER, each name once")
-        systems[name] = Path(folder)
+    systems = named_folders(options.folders)
     if options.baseline is not None and options.baseline not in systems:
         raise InputError(f"--baseline {options.baseline}: is none of {', '.join(systems)}")
     sources = ReportSources(

@@ -4,10 +4,9 @@
 import argparse
 from pathlib import Path
 
-from am.errors import InputError
 from am.scoring.results import results_table, shown_on_screen
 from am.scoring.systems import DEV_SCALES
-from commandline import Tool
+from commandline import Tool, named_folders
 
 tool = Tool(
     summary="Compare systems: word error rates, significance, times, commands, as Markdown.",
@@ -20,14 +19,7 @@ tool = Tool(
     example='utils/results.py --system "teacher=exp/teacher_ce" --system "student=exp/student_ce" '
     '--test-sets "test_clean test_noisy" exp/RESULTS.md',
 )
-tool.add_argument(
-    "--system",
-    dest="systems",
-    action="append",
-    default=[],
-    metavar="NAME=FOLDER",
-    help="a row of the table; may be given several times",
-)
+tool.add_named_folders("--system")
 tool.add_argument("--test-sets", default="", help="their names, separated by spaces")
 tool.add_argument("--baseline", help="name of the system that the others are compared with")
 tool.add_argument("--timings", type=Path, help="how long the stages took")
@@ -36,12 +28,7 @@ tool.add_argument("output", type=Path)
 
 
 def main(options: argparse.Namespace) -> None:
-    systems: dict[str, Path] = {}
-    for entry in options.systems:
-        name, separator, folder = entry.rpartition("=")
-        if not separator or not name or name in systems:
-            raise InputError(f"--system {entry}: give NAME=FOLDER, each name once")
-        systems[name] = Path(folder)
+    systems = named_folders(options.folders)
     test_sets = options.test_sets.split()
     scores = [folder / f"score_{test}" for folder in systems.values() for test in test_sets]
     timings = [options.timings] if options.timings else []
