@@ -87,6 +87,21 @@ class GridSummary:
     grid_seconds: float = 0.0
     lattice_arcs: int = 0
 
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of one process a second of audio, the grid apart."""
+        return (self.scoring_seconds + self.search_seconds) / max(self.audio_seconds, 1e-9)
+
+    def add(self, cut: _DecodedCut) -> None:
+        """Count one more cut."""
+        self.cuts += 1
+        self.failed += cut.failed
+        self.lattice_arcs += cut.lattice_arcs
+        self.audio_seconds += cut.audio_seconds
+        self.scoring_seconds += cut.scoring_seconds
+        self.search_seconds += cut.search_seconds
+        self.grid_seconds += cut.grid_seconds
+
 
 def decode_grid(
     graph_dir: Path,
@@ -171,7 +186,7 @@ def decode_grid(
         total[best].substitutions,
         total[best].words,
         100 * on_others.wer,
-        (summary.scoring_seconds + summary.search_seconds) / max(summary.audio_seconds, 1e-9),
+        summary.real_time_factor,
     )
 
 
@@ -228,8 +243,11 @@ class _DecodedCut:
     hypotheses: list[list[str]]
     errors: list[WordErrors]
     failed: bool
-    arcs: int
-    seconds: tuple[float, float, float, float]
+    lattice_arcs: int
+    audio_seconds: float
+    scoring_seconds: float
+    search_seconds: float
+    grid_seconds: float
 
 
 def _make_state(
@@ -261,20 +279,17 @@ def _decode_cut(state: _State, cut: Cut) -> _DecodedCut:
         hypotheses = [
             state.graph.words_of(best_path_words(lattice, scales)) for scales in state.grid
         ]
-    seconds = (
-        cut.duration,
-        scoring_seconds,
-        searched - started,
-        time.perf_counter() - searched,
-    )
     return _DecodedCut(
-        cut.id,
-        speaker_of(cut),
-        hypotheses,
-        [count_errors(reference, words) for words in hypotheses],
-        lattice is None,
-        0 if lattice is None else len(lattice.source),
-        seconds,
+        cut_id=cut.id,
+        speaker=speaker_of(cut),
+        hypotheses=hypotheses,
+        errors=[count_errors(reference, words) for words in hypotheses],
+        failed=lattice is None,
+        lattice_arcs=0 if lattice is None else len(lattice.source),
+        audio_seconds=cut.duration,
+        scoring_seconds=scoring_seconds,
+        search_seconds=searched - started,
+        grid_seconds=time.perf_counter() - searched,
     )
 
 
@@ -291,14 +306,7 @@ def _kept(
         for cut in decoded:
             for file, words in zip(files, cut.hypotheses, strict=True):
                 file.write(" ".join([cut.cut_id, *words]) + "\n")
-            audio, scoring, search, of_grid = cut.seconds
-            summary.cuts += 1
-            summary.failed += cut.failed
-            summary.audio_seconds += audio
-            summary.scoring_seconds += scoring
-            summary.search_seconds += search
-            summary.grid_seconds += of_grid
-            summary.lattice_arcs += cut.arcs
+            summary.add(cut)
             yield cut
 
 
