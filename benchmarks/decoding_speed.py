@@ -33,12 +33,12 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    settings = load_settings(DecodingSettings, options.config)
     device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as folder:
         data = some_cuts(options.data, Path(folder) / "data", options.cuts)
         graph, scorer = load_graph_and_scorer(options.graph, data, options.model, device)
-        scales = settings.scales_for(scorer.facts.kind, None, None)
+        settings = load_settings(DecodingSettings, options.config).of(scorer.facts.kind)
+        scales = settings.scales(None, None)
         cuts = list(open_feature_data(data))
         seconds_of_audio = sum(cut.duration for cut in cuts)
 

@@ -43,14 +43,14 @@ for name in ("graph", "data", "model", "output"):
 
 
 def main(options: argparse.Namespace) -> None:
-    settings = tool.settings(DecodingSettings, options)
+    settings = tool.settings(DecodingSettings, options).of(model_kind(options.model))
     given = (options.acoustic_scale, options.word_insertion_penalty)
     if options.scales is not None:
         if given != (None, None):
             tool.parser.error("give --scales, or the two scales themselves")
         scales = Scales.load(options.scales)
     else:
-        scales = settings.scales_for(model_kind(options.model), *given)
+        scales = settings.scales(*given)
     device = pick_device(options.device)
     tool.build(
         options.output,

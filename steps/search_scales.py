@@ -5,6 +5,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from am.decoding.scorers import model_kind
 from am.decoding.search_scales import search_scales
 from am.decoding.settings import DecodingSettings
 from am.nnet.device import pick_device
@@ -35,7 +36,7 @@ for name in ("graph", "data", "model", "output"):
 
 
 def main(options: argparse.Namespace) -> None:
-    settings = tool.settings(DecodingSettings, options)
+    settings = tool.settings(DecodingSettings, options).of(model_kind(options.model))
     device = pick_device(options.device)
     tool.build(
         options.output,

@@ -181,8 +181,9 @@ run_recipe_stages() {
   fi
 
   if [ "$smbr" = true ] && begin_stage 13 "students, sMBR on the labelled speech"; then
-    train_smbr student_supervised student_supervised_smbr
+    train_smbr student_supervised student_supervised_smbr &
     train_smbr student_ce student_smbr
+    wait $!
   fi
 
   if begin_stage 14 "decoding and scoring, the table"; then

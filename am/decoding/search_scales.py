@@ -26,8 +26,8 @@ from am.decoding.decode_data import count_cuts, load_graph_and_scorer, timed_sco
 from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
 from am.decoding.graph import DecodingGraph, add_word_insertion_penalty
 from am.decoding.processes import map_chunks
-from am.decoding.scorers import Scorer, model_kind
-from am.decoding.settings import DecodingSettings, ScaleSearchSettings
+from am.decoding.scorers import Scorer
+from am.decoding.settings import KindSettings, ScaleSearchSettings
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.progress import track
@@ -45,7 +45,7 @@ def search_scales(
     data_dir: Path,
     model_dir: Path,
     output: Path,
-    settings: DecodingSettings,
+    settings: KindSettings,
     *,
     jobs: int = 1,
     device: torch.device | None = None,
@@ -57,7 +57,7 @@ def search_scales(
         graph_dir, data_dir, model_dir: as :func:`am.decoding.decode_data.decode_data` takes them.
         output: gets best_scale.json, tried.tsv with the error rates of all scales that were
             tried, and settings.json.
-        settings: what is tried, and how far decoding looks.
+        settings: for the kind of model; what is tried, and how far decoding looks.
         jobs: processes.
         device: where scores are computed.
         transforms_dir: the transforms of the data's speakers, for a speaker-adapted GMM.
@@ -66,21 +66,19 @@ def search_scales(
         InputError: graph, data and model do not fit together, a cut has no transcript, or no
             cut could be decoded.
     """
-    kind = model_kind(model_dir)
     evaluate = partial(
         errors_of_scales,
         graph_dir,
         data_dir,
         model_dir,
-        settings.beams_of_scale_search(kind),
+        settings.beams_of_scale_search(),
         jobs=jobs,
         device=device or torch.device("cpu"),
         transforms_dir=transforms_dir,
     )
-    usual = settings.usual_acoustic_scale(kind)
-    tried = coordinate_search(evaluate, settings.scale_search(kind), usual)
-    best = best_scales(tried, usual)
-    _warn_at_edge(settings.scale_search(kind), best)
+    tried = coordinate_search(evaluate, settings.scale_search, settings.acoustic_scale)
+    best = best_scales(tried, settings.acoustic_scale)
+    _warn_at_edge(settings.scale_search, best)
     _write(output, tried, best, settings)
     log.info(
         "acoustic scale %g, word insertion penalty %g: WER %.2f %%",
@@ -256,7 +254,7 @@ def _warn_at_edge(settings: ScaleSearchSettings, best: Scales) -> None:
 
 
 def _write(
-    output: Path, tried: Mapping[Scales, WordErrors], best: Scales, settings: DecodingSettings
+    output: Path, tried: Mapping[Scales, WordErrors], best: Scales, settings: KindSettings
 ) -> None:
     rows = [
         {**asdict(scales), **errors.as_row()}

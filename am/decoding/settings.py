@@ -34,49 +34,57 @@ class ScaleSearchSettings:
 
 
 @dataclass(frozen=True)
-class DecodingSettings:
-    """Settings of decoding and of the search for scales (``conf/decode.yaml``).
+class KindSettings:
+    """Settings of decoding with one kind of model.
 
     Attributes:
+        acoustic_scale: where no other is given or found.
+        scale_search: which scales are tried.
         search: how far decoding looks.
-        network_acoustic_scale, gmm_acoustic_scale: where no other is given or found.
-        network_scale_search, gmm_scale_search: what is tried for each kind of model.
     """
 
+    acoustic_scale: float
+    scale_search: ScaleSearchSettings
     search: SearchSettings = field(default_factory=SearchSettings)
-    network_acoustic_scale: float = 0.7
-    gmm_acoustic_scale: float = 0.06
-    network_scale_search: ScaleSearchSettings = field(
-        default_factory=lambda: ScaleSearchSettings(
-            1000, (0.3, 0.4, 0.55, 0.7, 0.9, 1.2), (-2.0, -1.0, 0.0, 1.0)
-        )
-    )
-    gmm_scale_search: ScaleSearchSettings = field(
-        default_factory=lambda: ScaleSearchSettings(500, (0.045, 0.06, 0.08), (-3.0, -1.5, 0.0))
-    )
 
-    def usual_acoustic_scale(self, kind: ModelKind) -> float:
-        """The acoustic scale of a kind of model where no other is given or found."""
-        return self.network_acoustic_scale if kind == "network" else self.gmm_acoustic_scale
-
-    def scale_search(self, kind: ModelKind) -> ScaleSearchSettings:
-        """What is tried for a kind of model."""
-        return self.network_scale_search if kind == "network" else self.gmm_scale_search
-
-    def beams_of_scale_search(self, kind: ModelKind) -> SearchSettings:
+    def beams_of_scale_search(self) -> SearchSettings:
         """How far the decodings look whose scales are compared."""
-        max_active = min(self.scale_search(kind).max_active, self.search.max_active)
+        max_active = min(self.scale_search.max_active, self.search.max_active)
         return replace(
             self.search,
             max_active=max_active,
             min_active=min(self.search.min_active, max_active - 1),
         )
 
-    def scales_for(
-        self, kind: ModelKind, acoustic_scale: float | None, word_insertion_penalty: float | None
-    ) -> Scales:
-        """The given scales; those not given are the usual ones of the kind of model."""
+    def scales(self, acoustic_scale: float | None, word_insertion_penalty: float | None) -> Scales:
+        """The given scales; those not given are the usual ones."""
         return Scales(
-            self.usual_acoustic_scale(kind) if acoustic_scale is None else acoustic_scale,
+            self.acoustic_scale if acoustic_scale is None else acoustic_scale,
             0.0 if word_insertion_penalty is None else word_insertion_penalty,
         )
+
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """Settings of decoding and of the search for scales (``conf/decode.yaml``).
+
+    Attributes:
+        network: with a network.
+        gmm: with a GMM, whose scores come more often and weigh less.
+    """
+
+    network: KindSettings = field(
+        default_factory=lambda: KindSettings(
+            0.7,
+            ScaleSearchSettings(1000, (0.3, 0.4, 0.55, 0.7, 0.9, 1.2), (-2.0, -1.0, 0.0, 1.0)),
+        )
+    )
+    gmm: KindSettings = field(
+        default_factory=lambda: KindSettings(
+            0.06, ScaleSearchSettings(500, (0.045, 0.06, 0.08), (-3.0, -1.5, 0.0))
+        )
+    )
+
+    def of(self, kind: ModelKind) -> KindSettings:
+        """The settings for a kind of model."""
+        return self.network if kind == "network" else self.gmm

@@ -11,7 +11,7 @@ import pytest
 from am.decoding.decode_data import decode_data
 from am.decoding.decoder import Scales, SearchSettings
 from am.decoding.search_scales import best_scales, coordinate_search, search_scales
-from am.decoding.settings import DecodingSettings, ScaleSearchSettings
+from am.decoding.settings import DecodingSettings, KindSettings, ScaleSearchSettings
 from am.errors import InputError
 from am.scoring.transcripts import read_transcripts
 from am.scoring.word_errors import WordErrors, count_errors
@@ -59,7 +59,7 @@ def test_all_cuts_failing_is_an_error(
     with pytest.raises(InputError, match="not one cut could be decoded; the first is cut1"):
         decode_data(graph, data, stored_model, tmp_path, Scales(1.0), SearchSettings())
     with pytest.raises(InputError, match="not one cut could be decoded"):
-        search_scales(graph, data, stored_model, tmp_path, DecodingSettings())
+        search_scales(graph, data, stored_model, tmp_path, DecodingSettings().network)
 
 
 def test_graph_of_another_model(tmp_path: Path, small: SimpleNamespace, stored_model: Path) -> None:
@@ -100,9 +100,7 @@ def test_search_reports_what_decoding_gives(
 ) -> None:
     data, references = noisy_data(tmp_path / "data", small)
     graph = small.write_graph(tmp_path / "graph", small.loop_graph())
-    settings = DecodingSettings(
-        network_scale_search=ScaleSearchSettings(100, (0.3, 0.7, 1.0), (-1.0, 0.0, 1.0))
-    )
+    settings = KindSettings(0.7, ScaleSearchSettings(100, (0.3, 0.7, 1.0), (-1.0, 0.0, 1.0)))
     output = tmp_path / "output"
     output.mkdir()
     best = search_scales(graph, data, stored_model, output, settings, jobs=2)
@@ -169,7 +167,7 @@ def test_search_needs_transcripts(
     graph = small.write_graph(tmp_path / "graph", small.loop_graph())
     data = small.write_data(tmp_path / "data", {"cut1": scores_of("AB")}, {})
     with pytest.raises(InputError, match="cut1: has no transcript"):
-        search_scales(graph, data, stored_model, tmp_path, DecodingSettings())
+        search_scales(graph, data, stored_model, tmp_path, DecodingSettings().network)
 
 
 def test_ties_go_to_the_smallest_penalty_then_the_usual_scale() -> None:
@@ -188,7 +186,7 @@ def test_best_at_the_edge_is_told(
 ) -> None:
     data, _ = noisy_data(tmp_path / "data", small)
     graph = small.write_graph(tmp_path / "graph", small.loop_graph())
-    settings = DecodingSettings(network_scale_search=ScaleSearchSettings(100, (0.01, 0.02), (0.0,)))
+    settings = KindSettings(0.7, ScaleSearchSettings(100, (0.01, 0.02), (0.0,)))
     search_scales(graph, data, stored_model, tmp_path, settings)
     assert "the best acoustic scale, 0.0" in caplog.text and "at the edge" in caplog.text
     assert "penalty" not in caplog.text
@@ -201,7 +199,8 @@ def test_settings_are_ascending(scales: tuple[float, ...]) -> None:
 
 
 def test_scales_that_are_not_given_are_the_usual_ones() -> None:
-    settings = DecodingSettings(network_acoustic_scale=0.8, gmm_acoustic_scale=0.1)
-    assert settings.scales_for("network", None, None) == Scales(0.8, 0.0)
-    assert settings.scales_for("gmm", None, 0.5) == Scales(0.1, 0.5)
-    assert settings.scales_for("gmm", 0.07, None) == Scales(0.07, 0.0)
+    tried = ScaleSearchSettings(100, (0.1,), (0.0,))
+    settings = DecodingSettings(KindSettings(0.8, tried), KindSettings(0.1, tried))
+    assert settings.of("network").scales(None, None) == Scales(0.8, 0.0)
+    assert settings.of("gmm").scales(None, 0.5) == Scales(0.1, 0.5)
+    assert settings.of("gmm").scales(0.07, None) == Scales(0.07, 0.0)

@@ -163,13 +163,13 @@ def test_a_phone_first_met_after_training(
         (tmp_path / name).mkdir()
     format_lm(trained.lang.folder, tmp_path / "lm.arpa", tmp_path / "lang_test")
     make_graph(tmp_path / "lang_test", trained.folder / model, tmp_path / "graph", 0.1)
-    settings = DecodingSettings()
+    settings = DecodingSettings().gmm
     decode_data(
         tmp_path / "graph",
         tmp_path / "test",
         trained.folder / model,
         tmp_path / "decoded",
-        settings.scales_for("gmm", None, None),
+        settings.scales(None, None),
         settings.search,
     )
     hypotheses = (tmp_path / "decoded" / "hypotheses.txt").read_text().splitlines()

@@ -21,7 +21,7 @@ from am.decoding.decode_data import decode_data
 from am.decoding.decoder import Scales, SearchSettings
 from am.decoding.estimate_fmllr import EstimateFmllrSettings, estimate_fmllr
 from am.decoding.search_scales import search_scales
-from am.decoding.settings import DecodingSettings, ScaleSearchSettings
+from am.decoding.settings import KindSettings, ScaleSearchSettings
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.features.gmm_front_end import GmmFrontEnd
@@ -370,7 +370,7 @@ def test_decoding_with_transforms(task: Task, graph: Path, tmp_path: Path) -> No
         data,
         task / "sat",
         tmp_path / "scales",
-        DecodingSettings(gmm_scale_search=few),
+        KindSettings(0.06, few),
         transforms_dir=tmp_path / "transforms1",
     )
     assert best.acoustic_scale in few.acoustic_scales
