@@ -170,7 +170,7 @@ class Trainer:
         seed = self.settings.seed * 1_000_003 + state.pass_index
         for batch in self._sources[one.source].batches(seed, skip=state.batches_done):
             try:
-                self._update(batch.to(self._device), one)
+                self.update(batch.to(self._device), one)
             except torch.cuda.OutOfMemoryError as error:
                 raise InputError(
                     f"batching.batch_seconds: a batch of {batch.num_frames} frames does not fit "
@@ -187,7 +187,7 @@ class Trainer:
         """Summed loss of a batch's frames, of logits (N, P); other criteria override this."""
         return frame_loss(logits, batch)
 
-    def _update(self, batch: Batch, one: Pass) -> None:
+    def update(self, batch: Batch, one: Pass) -> None:
         state = self.state
         learning_rate = self._learning_rate(one)
         for group in self._optimizer.param_groups:

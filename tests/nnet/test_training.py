@@ -95,7 +95,7 @@ def test_an_interrupted_training_goes_on_exactly(task, monkeypatch):
     straight, interrupted = task.output("straight"), task.output("interrupted")
     train_cross_entropy(*task.inputs(), straight, RANDOM, "cpu")
     updates = 0
-    original = Trainer._update
+    original = Trainer.update
 
     def killed_in_the_second_pass(self, batch, one):
         nonlocal updates
@@ -104,7 +104,7 @@ def test_an_interrupted_training_goes_on_exactly(task, monkeypatch):
             raise KeyboardInterrupt
         original(self, batch, one)
 
-    monkeypatch.setattr(Trainer, "_update", killed_in_the_second_pass)
+    monkeypatch.setattr(Trainer, "update", killed_in_the_second_pass)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train_cross_entropy(*task.inputs(), interrupted, RANDOM, "cpu")
@@ -154,7 +154,7 @@ def test_segregated_and_interleaved_training_see_the_same_data(task, monkeypatch
     teacher = task.output("teacher")
     train_cross_entropy(*task.inputs(), teacher, dataclasses.replace(SETTINGS, epochs=1), "cpu")
     unlabeled = dump(task, teacher)
-    original = Trainer._update
+    original = Trainer.update
     seen = {}
     for schedule in ("interleaved", "segregated"):
         cuts = seen.setdefault(schedule, [])
@@ -163,7 +163,7 @@ def test_segregated_and_interleaved_training_see_the_same_data(task, monkeypatch
             cuts.extend(batch.cut_ids)
             original(self, batch, one)
 
-        monkeypatch.setattr(Trainer, "_update", remember)
+        monkeypatch.setattr(Trainer, "update", remember)
         settings = StudentSettings(
             LSTM, ScheduleSettings(schedule, epochs=2, parts=3), TRAINER, BATCHING
         )
@@ -195,7 +195,7 @@ def test_batches_without_a_finite_loss_are_skipped_then_named(task, monkeypatch,
 
 
 def test_one_bad_batch_changes_no_weight(task, monkeypatch):
-    original = Trainer._update
+    original = Trainer.update
     checked = []
 
     def poison_the_second(self, batch, one):
@@ -207,7 +207,7 @@ def test_one_bad_batch_changes_no_weight(task, monkeypatch):
             checked.append(all(torch.equal(before[k], after[k]) for k in before))
         original(self, batch, one)
 
-    monkeypatch.setattr(Trainer, "_update", poison_the_second)
+    monkeypatch.setattr(Trainer, "update", poison_the_second)
     output = task.output("network")
     train_cross_entropy(*task.inputs(), output, dataclasses.replace(SETTINGS, epochs=1), "cpu")
     assert checked == [True]
