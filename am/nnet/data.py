@@ -177,14 +177,8 @@ class LabelledCuts:
         """The cuts that have labels, in the manifest's order."""
         return (cut for cut in CutSet.from_jsonl_lazy(self.manifest) if cut.id in self.labels)
 
-    def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[Batch]:
-        """One pass over all cuts.
-
-        Args:
-            seed: of the order; the same seed gives the same batches.
-            shuffle: whether the order is random.
-            skip: leave out that many batches at the start, without loading them.
-        """
+    def sampler(self, seed: int, shuffle: bool = True) -> DynamicBucketingSampler:
+        """One pass over all cuts, a batch's cuts at a time, without loading them."""
         sampler = DynamicBucketingSampler(
             CutSet.from_jsonl_lazy(self.manifest),
             max_duration=self._settings.batch_seconds,
@@ -194,10 +188,20 @@ class LabelledCuts:
         )
         labels = self.labels
         sampler.filter(lambda cut: cut.id in labels)
+        return sampler
+
+    def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[Batch]:
+        """One pass over all cuts.
+
+        Args:
+            seed: of the order; the same seed gives the same batches.
+            shuffle: whether the order is random.
+            skip: leave out that many batches at the start, without loading them.
+        """
         loader = DataLoader(
-            _BatchDataset(labels),
+            _BatchDataset(self.labels),
             batch_size=None,
-            sampler=_Remaining(sampler, skip),
+            sampler=_Remaining(self.sampler(seed, shuffle), skip),
             num_workers=self._settings.num_workers,
             generator=torch.Generator(),  # the loader must not draw from the training's own
             pin_memory=torch.cuda.is_available(),

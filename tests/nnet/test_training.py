@@ -10,6 +10,7 @@ import torch
 from am.errors import InputError
 from am.features.masking import MaskingSettings
 from am.nnet import load_network
+from am.nnet.averaging import AveragingSettings
 from am.nnet.cross_entropy import (
     CrossEntropySettings,
     SoftLabelledData,
@@ -91,9 +92,20 @@ def test_the_task_is_learnt_and_the_network_comes_back_from_disk(task, lstm):
     assert right / total == pytest.approx(summary["dev_frame_accuracy"])
 
 
-def test_an_interrupted_training_goes_on_exactly(task, monkeypatch):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"chunk_seconds": 0.21},
+        {"weight_noise": 0.02, "averaging": AveragingSettings(2, "best")},
+        {"precision": "bfloat16", "fused_optimizer": True},
+    ],
+    ids=["plain", "chunks", "weight noise, averaging", "bfloat16, fused"],
+)
+def test_an_interrupted_training_goes_on_exactly(task, monkeypatch, changes):
     straight, interrupted = task.output("straight"), task.output("interrupted")
-    train_cross_entropy(*task.inputs(), straight, RANDOM, "cpu")
+    settings = dataclasses.replace(RANDOM, trainer=dataclasses.replace(RANDOM.trainer, **changes))
+    train_cross_entropy(*task.inputs(), straight, settings, "cpu")
     updates = 0
     original = Trainer.update
 
@@ -107,9 +119,9 @@ def test_an_interrupted_training_goes_on_exactly(task, monkeypatch):
     monkeypatch.setattr(Trainer, "update", killed_in_the_second_pass)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            train_cross_entropy(*task.inputs(), interrupted, RANDOM, "cpu")
+            train_cross_entropy(*task.inputs(), interrupted, settings, "cpu")
     assert (interrupted / "checkpoints" / "last.pt").is_file()
-    train_cross_entropy(*task.inputs(), interrupted, RANDOM, "cpu")
+    train_cross_entropy(*task.inputs(), interrupted, settings, "cpu")
     assert without_speed(losses(interrupted)) == without_speed(losses(straight))
     weights = [load_network(folder).model.state_dict() for folder in (straight, interrupted)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
