@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from am.config import load_settings, read_yaml_mapping
 from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
 from am.features.low_frame_rate import estimate_front_end, num_low_rate_frames
+from am.nnet.audio_augmentation import audio_augmenter
 from am.nnet.cross_entropy import CrossEntropySettings, StudentSettings
 from am.nnet.data import Batch, LabelledCuts, load_features
 from am.nnet.device import pick_device
@@ -101,7 +102,8 @@ def make_trainer(
     """The project's trainer on some feature data and their labels."""
     batching = dataclasses.replace(settings.batching, num_workers=options.workers)
     store = RaggedStore(labels)
-    cuts = LabelledCuts(LABELED, data / CUTS_NAME, store, batching)
+    augmenter = audio_augmenter(data, settings.audio)
+    cuts = LabelledCuts(LABELED, data / CUTS_NAME, store, batching, augmenter)
     some = list(itertools.islice(open_feature_data(data), CUTS_FOR_FRONT_END))
     front_end = estimate_front_end(
         [load_features(cut) for cut in some],
