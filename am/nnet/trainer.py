@@ -87,6 +87,10 @@ class Trainer:
         self._chunk_size = vectors_of_chunk(
             settings.chunk_seconds, front_end.output_frame_shift, model
         )
+        if self._chunk_size > 0 and type(self).loss is not Trainer.loss:
+            raise InputError(
+                "trainer: chunk_seconds: a sequence criterion needs whole utterances; set it to 0"
+            )
         self._has_told_padding = False
         self._total_frames = sum(sources[one.source].num_frames for one in plan)
         self.state = TrainingState()

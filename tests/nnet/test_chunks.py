@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from am.errors import InputError
+from am.features.low_frame_rate import LowFrameRateFrontEnd
 from am.nnet.chunks import chunk_logits, chunks_of, vectors_of_chunk
 from am.nnet.cross_entropy import CrossEntropySettings, train_cross_entropy
 from am.nnet.data import Batch
@@ -82,6 +83,18 @@ def test_a_chunk_must_suit_the_network():
     bidirectional = AcousticModel(LstmSettings(1, 2, True), 6, 5)
     with pytest.raises(InputError, match="bidirectional network needs whole utterances"):
         vectors_of_chunk(1.0, 0.03, bidirectional)
+
+
+def test_a_criterion_of_whole_utterances_refuses_chunks(task):
+    class WholeUtterances(Trainer):
+        def loss(self, logits, batch):
+            return logits.sum()
+
+    settings = dataclasses.replace(TRAINER, chunk_seconds=0.3)
+    front_end = LowFrameRateFrontEnd(*torch.ones(3, 12), prior_frames=1.0)
+    model, cpu = AcousticModel(LSTM, 36, 6), torch.device("cpu")
+    with pytest.raises(InputError, match="a sequence criterion needs whole utterances"):
+        WholeUtterances(model, front_end, [], {}, None, settings, task.folder, cpu)
 
 
 def losses_of(task, name, **changes):

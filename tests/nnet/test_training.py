@@ -1,6 +1,7 @@
 """Training on the small task: it learns, goes on exactly, and says what is wrong with its input."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -224,6 +225,26 @@ def test_one_bad_batch_changes_no_weight(task, monkeypatch):
     train_cross_entropy(*task.inputs(), output, dataclasses.replace(SETTINGS, epochs=1), "cpu")
     assert checked == [True]
     assert json.loads((output / "summary.json").read_text())["skipped_batches"] == 1
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight_either(task, monkeypatch):
+    original = Trainer.loss
+    seen = []
+
+    def with_an_infinite_slope(self, logits, batch):
+        loss = original(self, logits, batch)
+        if len(seen) == 1:
+            loss = loss + (logits * 0.0).sum().sqrt()
+            assert torch.isfinite(loss)
+        seen.append({k: v.clone() for k, v in self.model.state_dict().items()})
+        return loss
+
+    monkeypatch.setattr(Trainer, "loss", with_an_infinite_slope)
+    output = task.output("network")
+    train_cross_entropy(*task.inputs(), output, dataclasses.replace(SETTINGS, epochs=1), "cpu")
+    assert json.loads((output / "summary.json").read_text())["skipped_batches"] == 1
+    same = [all(torch.equal(a[k], b[k]) for k in a) for a, b in itertools.pairwise(seen)]
+    assert same == [False, True] + [False] * (len(seen) - 3)
 
 
 def test_early_stopping_keeps_the_best_weights(task):

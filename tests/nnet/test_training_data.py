@@ -137,6 +137,7 @@ def write_lengths(folder, seconds):
     return manifest
 
 
+@pytest.mark.filterwarnings("ignore:We have exceeded the max_duration")
 @pytest.mark.parametrize(
     "settings",
     [BatchingSettings(), BatchingSettings(20, 10), BatchingSettings(200, 30)],
