@@ -20,13 +20,13 @@ def make_optimizer(model: nn.Module, settings: TrainerSettings) -> torch.optim.O
     Raises:
         InputError: a fused one is asked for and this torch has none for the device.
     """
-    fused = True if settings.fused_optimizer else None
+    options: dict[str, Any] = {"lr": settings.learning_rate}
+    if settings.fused_optimizer:
+        options["fused"] = True
     try:
         if settings.optimizer == "adam":
-            return torch.optim.Adam(model.parameters(), settings.learning_rate, fused=fused)
-        return torch.optim.SGD(
-            model.parameters(), settings.learning_rate, settings.momentum, fused=fused
-        )
+            return torch.optim.Adam(model.parameters(), **options)
+        return torch.optim.SGD(model.parameters(), momentum=settings.momentum, **options)
     except (RuntimeError, TypeError) as error:
         raise InputError(
             f"trainer: fused_optimizer: this torch has no fused {settings.optimizer} for this "

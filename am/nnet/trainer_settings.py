@@ -25,7 +25,7 @@ class TrainerSettings:
         optimizer: adam, or sgd with ``momentum``.
         fused_optimizer: update all weights in one kernel; the results differ in the last bits.
         precision: of the network's products; ``bfloat16`` and ``float16`` keep float32 weights and
-            losses, float16 scales the loss and needs a GPU.
+            losses, float16 scales the loss and needs a GPU and torch 2.3.
         learning_rate: at its highest, for a pass of factor 1.
         final_learning_rate_ratio: 1 does not decay.
         warm_up_updates: updates until the full learning rate.
