@@ -289,6 +289,7 @@ def test_tools(task: SmallTask, tmp_path: Path) -> None:
     call(
         "steps/make_denominator_lattices.py",
         *("--jobs", 1, "--device", "cpu", "--set", "acoustic_scale=1.0"),
+        *("--labels", task.labels / "labeled"),
         *(task.graph, task.labeled, task.model, made),
     )
     call(
