@@ -9,8 +9,8 @@ from am.soft_labels.dump import DumpSettings, dump_soft_labels, reopen_damaged_s
 from commandline import Tool, positive_int
 
 tool = Tool(
-    summary="Store a teacher's k highest logits for every frame of unlabelled data.  A killed "
-    "run goes on; in a finished store, damaged shards are found and made again alone.",
+    summary="Store a teacher's k highest logits, or all, for every frame of unlabelled data.  A "
+    "killed run goes on; in a finished store, damaged shards are found and made again alone.",
     reads=[
         "UNLABELED: a feature data folder, LFBE (steps/make_features.py)",
         "MODEL: the teacher, a network folder (steps/train_ce.py)",
@@ -21,7 +21,10 @@ tool = Tool(
 )
 defaults = DumpSettings()
 tool.add_argument(
-    "--top-k", type=positive_int, default=defaults.top_k, help="logits a frame (%(default)s)"
+    "--top-k",
+    type=lambda text: text if text == "all" else positive_int(text),
+    default=defaults.top_k,
+    help="logits a frame, or all (%(default)s)",
 )
 tool.add_argument(
     "--temperature",

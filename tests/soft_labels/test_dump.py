@@ -76,6 +76,20 @@ def test_the_highest_log_posteriors_are_stored(tmp_path, teacher, unlabeled, job
         )
 
 
+def test_all_logits_are_stored_by_pdf_id(tmp_path, teacher, unlabeled):
+    output = tmp_path / "soft_labels"
+    settings = dataclasses.replace(SETTINGS, top_k="all")
+    dump_soft_labels(unlabeled, teacher, output, settings, 1, "cpu")
+    check_store(output)
+    store, network = RaggedStore(output), load_network(teacher)
+    for cut in open_feature_data(unlabeled):
+        record, expected = store[cut.id], network.log_posteriors(load_features(cut)).numpy()
+        np.testing.assert_array_equal(
+            record["pdf_ids"], np.tile(np.arange(NUM_PDFS), (len(expected), 1))
+        )
+        np.testing.assert_allclose(record["logits"], expected, atol=0.05)
+
+
 def test_temperature_and_step(tmp_path, teacher, unlabeled):
     output = tmp_path / "soft_labels"
     settings = dataclasses.replace(SETTINGS, temperature=2.0, logit_step=0.01)
