@@ -24,7 +24,12 @@ from am.features.masking import MaskingSettings, mask_vectors
 from am.features.noise_mixing import NoiseMixingSettings, mix_noise
 from am.nnet.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from am.nnet.data import Batch, LabelledCuts
-from am.nnet.losses import hard_label_loss, soft_label_loss
+from am.nnet.losses import (
+    SoftLabelWeighting,
+    hard_label_loss,
+    soft_label_loss,
+    soft_label_weights,
+)
 from am.nnet.lstm import AcousticModel
 from am.nnet.schedule import Pass
 from am.nnet.training_log import TrainingLog
@@ -58,6 +63,8 @@ class TrainerSettings:
         masking: SpecAugment's masks.
         max_frequency_warp: highest relative stretch of an utterance's mel channels; 0 for none.
         noise_mixing: noise added to the features of every pass.
+        soft_label_weighting: whether frames of which the teacher is surer count more, ``none``,
+            ``confidence`` or ``entropy`` (:func:`am.nnet.losses.soft_label_weights`).
     """
 
     seed: int = 1
@@ -76,13 +83,15 @@ class TrainerSettings:
     masking: MaskingSettings = field(default_factory=MaskingSettings)
     max_frequency_warp: float = 0.0
     noise_mixing: NoiseMixingSettings = field(default_factory=NoiseMixingSettings)
+    soft_label_weighting: SoftLabelWeighting = "none"
 
 
-def frame_loss(logits: Tensor, batch: Batch) -> Tensor:
+def frame_loss(logits: Tensor, batch: Batch, weighting: SoftLabelWeighting = "none") -> Tensor:
     """Summed loss of a batch's frames against its labels, soft ones where it has them."""
     if batch.stored_logits is None:
         return hard_label_loss(logits, batch.pdf_ids)
-    return soft_label_loss(logits, batch.pdf_ids, batch.stored_logits)
+    weights = soft_label_weights(batch.stored_logits, weighting)
+    return soft_label_loss(logits, batch.pdf_ids, batch.stored_logits, weights)
 
 
 class Trainer:
@@ -185,7 +194,7 @@ class Trainer:
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Summed loss of a batch's frames, of logits (N, P); other criteria override this."""
-        return frame_loss(logits, batch)
+        return frame_loss(logits, batch, self.settings.soft_label_weighting)
 
     def _update(self, batch: Batch, one: Pass) -> None:
         state = self.state
