@@ -33,10 +33,11 @@ from am.coded_shards import Codec
 from am.errors import InputError
 from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
 from am.nnet.data import load_features
-from am.nnet.network import LoadedNetwork, load_network
+from am.nnet.network import WEIGHTS_NAME, LoadedNetwork
 from am.progress import track
 from am.soft_labels.codec import DEFAULT_LOGIT_STEP, MAX_PDFS, MAX_TOP_K, SoftLabelCodec
 from am.soft_labels.dense_codec import DenseSoftLabelCodec
+from am.soft_labels.ensemble import Ensemble
 from am.storage import STORE_NAME, shard_fault, shard_paths, write_shard, write_store_description
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ def dump_soft_labels(
     settings: DumpSettings,
     jobs: int = 1,
     device: str = "auto",
+    other_models: Sequence[Path] = (),
 ) -> None:
     """Write the soft labels of a feature data folder; shards that are whole are kept.
 
@@ -88,11 +90,14 @@ def dump_soft_labels(
         settings: what is stored.
         jobs: processes, each making whole shards.
         device: auto, cpu, cuda or cuda:N.
+        other_models: more teachers of the same senones, whose logits are averaged with the first
+            one's (:mod:`am.soft_labels.ensemble`).
 
     Raises:
-        InputError: features or settings that do not fit the network.
+        InputError: features, settings or other teachers that do not fit the network.
     """
-    network = load_network(model, "cpu")
+    models = (model, *other_models)
+    network = Ensemble.load(models, "cpu").networks[0]
     _check_inputs(network, unlabeled, model, settings)
     manifests = _split(unlabeled, output, settings.cuts_per_shard)
     missing = _missing_shards(output, len(manifests))
@@ -108,10 +113,13 @@ def dump_soft_labels(
             "temperature": settings.temperature,
             "num_pdfs": network.num_pdfs,
             "tree_sha256": network.tree_sha256,
-            "model_sha256": outputs.sha256_of_file(model / "model.safetensors"),
+            "model_sha256": outputs.sha256_of_file(model / WEIGHTS_NAME),
+            "other_models_sha256": [
+                outputs.sha256_of_file(other / WEIGHTS_NAME) for other in other_models
+            ],
         },
     )
-    work = _Work(model, output, settings, device)
+    work = _Work(models, output, settings, device)
     _make_shards(work, {index: manifests[index] for index in missing}, jobs)
     shutil.rmtree(output / "cuts")
 
@@ -148,7 +156,7 @@ def reopen_damaged_store(store: Path) -> None:
 class _Work:
     """What a process needs to make shards."""
 
-    model: Path
+    models: tuple[Path, ...]
     output: Path
     settings: DumpSettings
     device: str
@@ -180,19 +188,20 @@ def _make_shards(work: _Work, manifests: Mapping[int, Path], jobs: int) -> None:
 
 
 def _make_shard(work: _Work, index: int, manifest: Path) -> None:
-    network = _loaded_once(work.model, work.device)
+    teachers = _loaded_once(work.models, work.device)
     cuts = list(CutSet.from_jsonl_lazy(manifest))
-    records = soft_labels_of(cuts, network, work.settings)
-    write_shard(work.output, index, records, work.settings.codec(network.num_pdfs))
+    records = soft_labels_of(cuts, teachers, work.settings)
+    codec = work.settings.codec(teachers.networks[0].num_pdfs)
+    write_shard(work.output, index, records, codec)
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded_once(model: Path, device: str) -> LoadedNetwork:
-    return load_network(model, device)
+def _loaded_once(models: tuple[Path, ...], device: str) -> Ensemble:
+    return Ensemble.load(models, device)
 
 
 def soft_labels_of(
-    cuts: Sequence[MonoCut], network: LoadedNetwork, settings: DumpSettings
+    cuts: Sequence[MonoCut], teacher: LoadedNetwork | Ensemble, settings: DumpSettings
 ) -> list[Record]:
     """(cut id, fields) of each cut, in the given order; computed in batches of similar length.
 
@@ -202,7 +211,7 @@ def soft_labels_of(
     records: dict[str, dict[str, np.ndarray]] = {}
     for batch in batches_by_length(cuts, settings.batch_seconds):
         features = [torch.from_numpy(load_features(cut)) for cut in batch]
-        for cut, log_posteriors in zip(batch, network.batch_log_posteriors(features), strict=True):
+        for cut, log_posteriors in zip(batch, teacher.batch_log_posteriors(features), strict=True):
             records[cut.id] = _record(cut.id, log_posteriors, settings)
     return [(cut.id, records[cut.id]) for cut in cuts]
 
