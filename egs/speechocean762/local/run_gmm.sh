@@ -115,7 +115,7 @@ done
 
 for training_set in $training_sets; do
   case $training_set in
-    train) train_set train 1232 10000 1744 15000 1000 6000 ;;
+    train) train_set train 1232 10000 1744 15000 800 4000 ;;
     labeled) train_set labeled 664 6000 880 8000 400 2000 ;;
   esac
 done
