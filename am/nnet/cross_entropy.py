@@ -35,17 +35,19 @@ from am.nnet.schedule import (
     LABELED,
     Pass,
     ScheduleSettings,
-    describe_plan,
     labeled_plan,
     part_name,
     scheduled_plan,
 )
 from am.nnet.trainer import Trainer, TrainerSettings
+from am.nnet.training_plan import TrainingPlan, size_of
 from am.outputs import sha256_of_file
 from am.storage import RaggedStore, check_store
 from am.tree.context_tree import ContextTree
 
 log = logging.getLogger(__name__)
+
+MAX_PLAN_ROWS = 12  # in the log; utils/show_schedule.py shows all
 
 
 @dataclass(frozen=True)
@@ -234,8 +236,11 @@ class _Preparation:
         torch.manual_seed(settings.trainer.seed)
         model = AcousticModel(settings.lstm, front_end.output_dim, self.num_pdfs)
         log.info("%d parameters, %d senones, on %s", model.num_parameters(), self.num_pdfs, device)
-        frames = {name: source.num_frames for name, source in sources.items()}
-        for line in describe_plan(plan, frames, self.label_frame_shift):
+        sizes = {
+            name: size_of(source.cuts(), settings.batching) for name, source in sources.items()
+        }
+        told = TrainingPlan(plan, sizes, settings.trainer, self.label_frame_shift)
+        for line in told.lines(at_most=MAX_PLAN_ROWS):
             log.info("plan: %s", line)
         trainer = Trainer(
             model, front_end, plan, sources, self._dev_cuts, settings.trainer, self._output, device
