@@ -99,7 +99,12 @@ class StudentSettings:
 
 @dataclass(frozen=True)
 class SoftLabelledData:
-    """Feature data without transcripts, and their soft labels."""
+    """Feature data without transcripts, and a teacher's labels.
+
+    Attributes:
+        features: feature data folder, LFBE.
+        soft_labels: soft labels, or pdf-ids of the teacher's best paths.
+    """
 
     features: Path
     soft_labels: Path
@@ -139,16 +144,19 @@ def train_student(
     settings: StudentSettings,
     device: str = "auto",
 ) -> None:
-    """Train a network on soft labels of unlabelled data and hard labels of labelled data.
+    """Train a network on a teacher's labels of unlabelled data and hard labels of labelled data.
 
     Args:
         labeled, dev, senones, labels, output, device: as in :func:`train_cross_entropy`.
-        unlabeled: LFBE and soft labels of the unlabelled data.
+        unlabeled: LFBE and the teacher's labels of the unlabelled data.
         settings: network, schedule and training.
     """
     prepared = _Preparation(labeled, dev, senones, labels, output, settings)
     soft = open_labels(
-        unlabeled.soft_labels, "soft labels", prepared.num_pdfs, prepared.label_frame_shift
+        unlabeled.soft_labels,
+        _kind_of_teacher_labels(unlabeled.soft_labels),
+        prepared.num_pdfs,
+        prepared.label_frame_shift,
     )
     _check_tree(soft, prepared.tree_sha256)
     check_store(unlabeled.soft_labels)
@@ -291,6 +299,11 @@ class _FeaturesOf:
     def __iter__(self) -> Iterator[np.ndarray]:
         cuts = itertools.chain.from_iterable(map(open_feature_data, self._folders))
         return (load_features(cut) for cut in itertools.islice(cuts, 0, None, self._every))
+
+
+def _kind_of_teacher_labels(folder: Path) -> str:
+    """Soft labels unless the store holds hard ones."""
+    return "pdf-ids" if RaggedStore(folder).kind == "pdf-ids" else "soft labels"
 
 
 def _check_tree(labels: RaggedStore, tree_sha256: str) -> None:
