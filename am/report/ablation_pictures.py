@@ -48,7 +48,7 @@ def curve_points(
     points: dict[float, AblationRow] = {}
     for row in rows:
         if curve in row.curves and row.is_scored(test_sets):
-            x = row.hours if curve == HOURS else row.top_k
+            x = round(row.hours, 2) if curve == HOURS else row.top_k
             if x is not None:
                 points[float(x)] = row
     return dict(sorted(points.items()))
@@ -65,8 +65,11 @@ def _curve_picture(
     for name, tests in columns.items():
         rates = {x: row.rate(tests, seed) for x, row in points.items()}
         intervals = [(x, 100 * i.low, 100 * i.high) for x, (_, i) in rates.items()]
-        line = Line("", [(x, 100 * rate) for x, (rate, _) in rates.items()], "dev", (), intervals)
+        means = [(x, 100 * rate) for x, (rate, _) in rates.items()]
+        line = Line("", means, "dev", means, intervals)
         bounds = [bound for _, low, high in intervals for bound in (low, high)]
         panels.append(Panel(f"{name}, %", [line], svg.rounded_domain(bounds, TICKS_ON_Y)))
-    drawing = line_chart(curve, title, panels, x_title=X_TITLES[curve], x_ticks=list(points))
+    drawing = line_chart(
+        curve, title, panels, x_title=X_TITLES[curve], label_width=10, x_ticks=list(points)
+    )
     return svg.document(drawing)
