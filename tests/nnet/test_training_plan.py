@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import runpy
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -23,6 +27,7 @@ from am.soft_labels.dump import DumpSettings, dump_soft_labels
 from tests.nnet.small_data import BATCHING as UNEVEN_BATCHING
 from tests.nnet.small_data import LSTM, TRAINER, SmallTask
 
+ROOT = Path(__file__).resolve().parents[2]
 BATCHING = dataclasses.replace(UNEVEN_BATCHING, num_buckets=1)
 DECAYING = dataclasses.replace(TRAINER, final_learning_rate_ratio=0.1, warm_up_updates=10)
 PARTS = ("unlabeled-000", "unlabeled-001")
@@ -128,3 +133,18 @@ def test_a_long_plan_is_cut_short_in_the_middle():
 def test_more_parts_than_cuts_are_an_error(task):
     with pytest.raises(InputError, match=r"schedule\.parts: 73 parts are too many"):
         planned(task, parts=73)
+
+
+def test_the_tool_prints_and_draws_the_plan(task, tmp_path, monkeypatch, capsys):
+    picture = tmp_path / "plan.svg"
+    changed = ["--set", "schedule.parts=3", "--set", "schedule.epochs=1"]
+    options = [*changed, str(task.labeled), str(task.unlabeled), str(picture)]
+    monkeypatch.setattr(sys, "argv", ["utils/show_schedule.py", *options])
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "utils" / "show_schedule.py"), run_name="__main__")
+    assert ended.value.code == 0
+    sources = [line.split()[1] for line in capsys.readouterr().out.splitlines()[3:]]
+    assert sources == ["unlabeled-000", LABELED, "unlabeled-001", LABELED, "unlabeled-002", LABELED]
+    blocks = ElementTree.parse(picture).getroot().findall("{http://www.w3.org/2000/svg}rect")
+    assert len(blocks) == 1 + 6

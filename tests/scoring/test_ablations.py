@@ -2,6 +2,8 @@
 
 import json
 import re
+import runpy
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +18,7 @@ from am.scoring.bootstrap import wer_interval
 from am.scoring.score import ScoredUtterance, write_utterances
 from am.scoring.word_errors import WordErrors
 
+ROOT = Path(__file__).resolve().parents[2]
 NUM_CUTS, WORDS = 50, 4
 TESTS = ("clean", "noisy")
 ALONE, SOFT, HARD = "alone | labelled", "soft labels", "hard labels"
@@ -181,6 +184,21 @@ def test_a_system_without_a_test_set_has_a_gap(rows_file: Path) -> None:
     table = ablation_table(read_rows(rows_file, TESTS), TESTS, [ALONE], {})
     assert cells(table.partition("\n## ")[0], HARD)[6:] == ["–", "–"]
     assert cells(section(table, "Every run"), HARD, "1")[2:] == ["35.00", "–", "–"]
+
+
+def test_the_tool_writes_the_table_and_prints_its_rates(
+    rows_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = rows_file.parent / "output"
+    options = ["--test-sets", " ".join(TESTS), "--against", SOFT, str(rows_file), str(output)]
+    monkeypatch.setattr(sys, "argv", ["utils/ablations.py", *options])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "utils" / "ablations.py"), run_name="__main__")
+    assert ended.value.code == 0
+    table = (output / "ABLATIONS.md").read_text()
+    assert f"Against “{SOFT}”" in table and (output / "hours.svg").is_file()
+    printed = capsys.readouterr().out
+    assert printed.strip() == table.partition("\n## ")[0].strip()
 
 
 @pytest.mark.parametrize(
