@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ class AblationRow:
     labels: Path | None
     runs: tuple[System, ...]
 
-    @property
+    @cached_property
     def hours(self) -> float:
         """Hours of unlabelled speech."""
         if self.unlabeled is None:
