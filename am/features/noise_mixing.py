@@ -62,36 +62,60 @@ def mix_noise(features: Tensor, lengths: Tensor, settings: NoiseMixingSettings) 
     if settings.probability == 0.0:
         return features
     batch = len(features)
-    device = features.device
-    draws = torch.rand(4, batch).to(device)
+    draws = torch.rand(4, batch)
+    # Drawn for all utterances, used for a few: so a result does not depend on who else is noisy.
+    variation = torch.randn(features.shape, device=features.device)
+    starts = torch.rand(min(settings.talkers, batch - 1), batch)
+    is_noisy = draws[0] < settings.probability
     is_babble = (draws[1] < settings.babble_share) & (batch > 1)
-    steady = _steady_noise(features, draws[2])
-    noise = torch.where(is_babble[:, None, None], _babble(features, lengths, settings), steady)
     spread = settings.highest_snr_db - settings.lowest_snr_db
     snr = (settings.lowest_snr_db + spread * draws[3]) * math.log(10) / 10
-    gain = _active_level(features, lengths) - _active_level(noise, lengths) - snr
-    mixed = torch.logaddexp(features, noise + gain[:, None, None])
-    return torch.where((draws[0] < settings.probability)[:, None, None], mixed, features)
+    mixed = features
+    for is_babble_now in (True, False):
+        rows = (is_noisy & (is_babble == is_babble_now)).nonzero()[:, 0]
+        if len(rows) == 0:
+            continue
+        here = rows.to(features.device)
+        if is_babble_now:
+            noise = _babble(features, lengths, here, starts[:, rows].to(features.device))
+        else:
+            noise = _steady_noise(variation[here], draws[2, rows].to(features.device))
+        loud = _add(features[here], noise, lengths[here], snr[rows].to(features.device))
+        mixed = mixed.index_copy(0, here, loud)
+    return mixed
 
 
-def _babble(features: Tensor, lengths: Tensor, settings: NoiseMixingSettings) -> Tensor:
-    """(B, T, D) sums of the next utterances of the batch, each from a random frame, repeated."""
-    batch, num_frames, dim = features.shape
+def _add(speech: Tensor, noise: Tensor, lengths: Tensor, snr: Tensor) -> Tensor:
+    """(b, T, D) speech plus noise scaled to (b,) signal-to-noise ratios in nepers of energy."""
+    gain = _active_level(speech, lengths) - _active_level(noise, lengths) - snr
+    return torch.logaddexp(speech, noise + gain[:, None, None])
+
+
+def _babble(features: Tensor, lengths: Tensor, rows: Tensor, starts: Tensor) -> Tensor:
+    """(b, T, D) sums of the next utterances of the batch, each from its start, repeated.
+
+    ``rows``: (b,) whose babble; ``starts``: (talkers, b) where each begins, 0 … 1 of its length.
+    """
+    batch, num_frames, _ = features.shape
     frames = torch.arange(num_frames, device=features.device)
     talkers = []
-    for shift in range(1, min(settings.talkers, batch - 1) + 1):
-        other, other_lengths = features.roll(-shift, 0), lengths.roll(-shift, 0)
-        start = (torch.rand(batch).to(features.device) * other_lengths).long()
-        index = (frames + start[:, None]) % other_lengths[:, None]
-        talkers.append(other.gather(1, index[:, :, None].expand(-1, -1, dim)))
-    return torch.stack(talkers).logsumexp(0) if talkers else features
+    for talker, start in enumerate(starts):
+        other = (rows + talker + 1) % batch
+        other_lengths = lengths[other]
+        first = (start * other_lengths).long()
+        index = (frames + first[:, None]) % other_lengths[:, None]
+        talkers.append(features[other[:, None], index])
+    return torch.stack(talkers).logsumexp(0)
 
 
-def _steady_noise(features: Tensor, slopes: Tensor) -> Tensor:
-    """(B, T, D) log energies that are linear in the channel and vary a little in time."""
-    channels = torch.linspace(-0.5, 0.5, features.shape[2], device=features.device)
+def _steady_noise(variation: Tensor, slopes: Tensor) -> Tensor:
+    """(b, T, D) log energies that are linear in the channel and vary a little in time.
+
+    ``variation``: (b, T, D) standard normal; ``slopes``: (b,) 0 … 1.
+    """
+    channels = torch.linspace(-0.5, 0.5, variation.shape[2], device=variation.device)
     tilt = (2 * slopes - 1)[:, None, None] * MAX_SPECTRAL_SLOPE * channels
-    return tilt + 0.3 * torch.randn(features.shape).to(features)
+    return tilt + 0.3 * variation
 
 
 def _active_level(features: Tensor, lengths: Tensor) -> Tensor:

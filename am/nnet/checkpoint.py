@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,23 @@ class TrainingState:
         pass_index: the pass of the plan that is under way, from 0.
         batches_done: batches done in it.
         pass_frames, pass_loss: frames of it so far, and their summed loss.
+        pass_vectors, pass_padding: vectors of its batches so far, and how many are padding.
         num_updates: updates of the model in all.
         frames_done: frames seen in all.
         best_dev_loss: lowest dev loss a frame so far.
         evaluations_since_best: how many evaluations were not better.
         newbob_scale: what the learning rate has been lowered to so far.
-        skipped_batches, skipped_in_a_row: batches whose loss was not finite.
+        skipped_batches, skipped_in_a_row: batches whose loss or gradient was not finite.
+        candidates: pass index and dev loss of the weights to average (:mod:`am.nnet.averaging`).
+        loss_scale: the state of float16's loss scale.
     """
 
     pass_index: int = 0
     batches_done: int = 0
     pass_frames: int = 0
     pass_loss: float = 0.0
+    pass_vectors: int = 0
+    pass_padding: int = 0
     num_updates: int = 0
     frames_done: int = 0
     best_dev_loss: float = math.inf
@@ -41,6 +46,8 @@ class TrainingState:
     newbob_scale: float = 1.0
     skipped_batches: int = 0
     skipped_in_a_row: int = 0
+    candidates: list[list[float]] = field(default_factory=list)
+    loss_scale: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(

@@ -18,6 +18,7 @@ from torch import Tensor
 from am.errors import InputError
 from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
 from am.features.low_frame_rate import STACKED_FRAMES, LowFrameRateFrontEnd, estimate_front_end
+from am.nnet.audio_augmentation import AudioAugmentationSettings, audio_augmenter
 from am.nnet.checkpoint import TrainingState
 from am.nnet.data import (
     BatchingSettings,
@@ -72,6 +73,7 @@ class CrossEntropySettings:
         trainer: how it is trained.
         batching: how its batches are made.
         front_end: its normalisation.
+        audio: changes of the training data's audio.
         epochs: passes over the labelled data.
         prior_pseudo_count: frames added to every senone's count before priors are computed, so
             that a senone without training frames has a prior.
@@ -81,6 +83,7 @@ class CrossEntropySettings:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
+    audio: AudioAugmentationSettings = field(default_factory=AudioAugmentationSettings)
     epochs: int = 10
     prior_pseudo_count: float = 1.0
 
@@ -94,6 +97,7 @@ class StudentSettings:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
+    audio: AudioAugmentationSettings = field(default_factory=AudioAugmentationSettings)
     prior_pseudo_count: float = 1.0
 
 
@@ -167,8 +171,9 @@ def train_student(
         unlabeled.features / CUTS_NAME, parts_folder, settings.schedule.parts
     )
     sources = {LABELED: prepared.labeled_cuts}
+    augmenter = audio_augmenter(unlabeled.features, settings.audio)
     for index, manifest in enumerate(manifests):
-        part = LabelledCuts(part_name(index), manifest, soft, settings.batching)
+        part = LabelledCuts(part_name(index), manifest, soft, settings.batching, augmenter)
         if part.num_cuts == 0:
             raise InputError(
                 f"schedule.parts: {settings.schedule.parts} parts are too many for the cuts of "
@@ -224,7 +229,9 @@ class _Preparation:
             store = open_labels(labels / name, "pdf-ids", self.num_pdfs, self.label_frame_shift)
             _check_tree(store, self.tree_sha256)
             check_labels_fit(data, store, output / f"{name}_without_labels.txt")
-            cuts[name] = LabelledCuts(name, data / CUTS_NAME, store, settings.batching)
+            augmenter = audio_augmenter(data, settings.audio) if name == LABELED else None
+            manifest = data / CUTS_NAME
+            cuts[name] = LabelledCuts(name, manifest, store, settings.batching, augmenter)
         self.labeled_cuts = cuts[LABELED]
         self._dev_cuts = cuts["dev"]
         self._log_priors = log_priors_of(

@@ -30,6 +30,7 @@ from am.features.feature_data import (
     open_feature_data,
 )
 from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
+from am.nnet.audio_augmentation import AudioAugmenter
 from am.storage import RaggedStore
 
 log = logging.getLogger(__name__)
@@ -96,8 +97,10 @@ def pad_features(features: list[np.ndarray]) -> tuple[Tensor, Tensor]:
 class _BatchDataset(Dataset[Batch | InputError]):
     """Loads the cuts that the sampler chose; runs in the workers of a DataLoader."""
 
-    def __init__(self, labels: RaggedStore):
+    def __init__(self, labels: RaggedStore, augmenter: AudioAugmenter | None, seed: int):
         self._labels = labels
+        self._augmenter = augmenter
+        self._seed = seed
 
     def __getitem__(self, cuts: CutSet) -> Batch | InputError:
         try:
@@ -106,8 +109,17 @@ class _BatchDataset(Dataset[Batch | InputError]):
             return error
 
     def _load(self, cuts: list[MonoCut]) -> Batch:
-        features, lengths = pad_features([load_features(cut) for cut in cuts])
-        records = [self._labels[cut.id] for cut in cuts]
+        matrices, records = [], []
+        for cut in cuts:
+            record = self._labels[cut.id]
+            if self._augmenter is None:
+                matrices.append(load_features(cut))
+            else:
+                matrix, index = self._augmenter.features(cut, self._seed)
+                matrices.append(matrix)
+                record = {name: array[index] for name, array in record.items()}
+            records.append(record)
+        features, lengths = pad_features(matrices)
         pdf_ids = np.concatenate([record["pdf_ids"] for record in records]).astype(np.int64)
         logits = None
         if "logits" in records[0]:
@@ -146,16 +158,28 @@ class BatchingSettings:
 class LabelledCuts:
     """The cuts of one manifest that have labels, to be read in batches again and again.
 
+    Args:
+        name, manifest, labels, settings: what, and how batches are made.
+        augmenter: computes the features from changed audio; None reads the stored ones.
+
     Attributes:
         name: what the log calls them.
-        num_cuts, num_frames: how many, and their 30 ms frames.
+        num_cuts, num_frames: how many, and their 30 ms frames before any change of speed.
     """
 
-    def __init__(self, name: str, manifest: Path, labels: RaggedStore, settings: BatchingSettings):
+    def __init__(
+        self,
+        name: str,
+        manifest: Path,
+        labels: RaggedStore,
+        settings: BatchingSettings,
+        augmenter: AudioAugmenter | None = None,
+    ):
         self.name = name
         self.manifest = manifest
         self.labels = labels
         self._settings = settings
+        self._augmenter = augmenter
         durations: list[MonoCut] = []
         self.num_cuts = 0
         self.num_frames = 0
@@ -177,14 +201,8 @@ class LabelledCuts:
         """The cuts that have labels, in the manifest's order."""
         return (cut for cut in CutSet.from_jsonl_lazy(self.manifest) if cut.id in self.labels)
 
-    def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[Batch]:
-        """One pass over all cuts.
-
-        Args:
-            seed: of the order; the same seed gives the same batches.
-            shuffle: whether the order is random.
-            skip: leave out that many batches at the start, without loading them.
-        """
+    def sampler(self, seed: int, shuffle: bool = True) -> DynamicBucketingSampler:
+        """One pass over all cuts, a batch's cuts at a time, without loading them."""
         sampler = DynamicBucketingSampler(
             CutSet.from_jsonl_lazy(self.manifest),
             max_duration=self._settings.batch_seconds,
@@ -194,10 +212,20 @@ class LabelledCuts:
         )
         labels = self.labels
         sampler.filter(lambda cut: cut.id in labels)
+        return sampler
+
+    def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[Batch]:
+        """One pass over all cuts.
+
+        Args:
+            seed: of the order; the same seed gives the same batches.
+            shuffle: whether the order is random.
+            skip: leave out that many batches at the start, without loading them.
+        """
         loader = DataLoader(
-            _BatchDataset(labels),
+            _BatchDataset(self.labels, self._augmenter, seed),
             batch_size=None,
-            sampler=_Remaining(sampler, skip),
+            sampler=_Remaining(self.sampler(seed, shuffle), skip),
             num_workers=self._settings.num_workers,
             generator=torch.Generator(),  # the loader must not draw from the training's own
             pin_memory=torch.cuda.is_available(),

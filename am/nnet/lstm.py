@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from am.errors import InputError
 
+# Output and cell of each layer, both (layers, B, H).
+LstmState = tuple[Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class LstmSettings:
@@ -96,11 +99,26 @@ class AcousticModel(nn.Module):
         if isinstance(self.lstm, _BidirectionalLstm):
             hidden = self.lstm(vectors, lengths)
         else:
-            hidden = self.lstm(self._extended(vectors, lengths))[0]
+            hidden = self.lstm(self.extended(vectors, lengths))[0]
             hidden = hidden[:, self.settings.output_delay :]
         return self.dropout(hidden)
 
-    def _extended(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+    def advance(self, vectors: Tensor, state: LstmState | None = None) -> tuple[Tensor, LstmState]:
+        """The next vectors of utterances, for a unidirectional network.
+
+        Args:
+            vectors: (B, L, D) that follow those before; see :meth:`extended`.
+            state: what this returned for those, None at the start.
+
+        Returns:
+            (B, L, H) output of the last layer at the time of each vector, which classifies the
+            one ``output_delay`` before it, and the state afterwards.
+        """
+        assert isinstance(self.lstm, nn.LSTM)
+        hidden, after = self.lstm(vectors, state)
+        return self.dropout(hidden), after
+
+    def extended(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Each utterance's last vector repeated ``output_delay`` times past its end."""
         delay = self.settings.output_delay
         if delay == 0:

@@ -9,74 +9,34 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from am.errors import InputError
 from am.features.frequency_warping import warp_frequencies
 from am.features.low_frame_rate import LowFrameRateFrontEnd
-from am.features.masking import MaskingSettings, mask_vectors
-from am.features.noise_mixing import NoiseMixingSettings, mix_noise
+from am.features.masking import mask_vectors
+from am.features.noise_mixing import mix_noise
+from am.nnet.averaging import WeightAverage, save_weights
 from am.nnet.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from am.nnet.chunks import chunk_logits, chunks_of, vectors_of_chunk
 from am.nnet.data import Batch, LabelledCuts
 from am.nnet.learning_rate import learning_rate_of_update
 from am.nnet.losses import hard_label_loss, soft_label_loss
-from am.nnet.lstm import AcousticModel
+from am.nnet.lstm import AcousticModel, LstmState
+from am.nnet.optimizer import OptimizerStep
 from am.nnet.schedule import Pass
+from am.nnet.trainer_settings import TrainerSettings
 from am.nnet.training_log import TrainingLog
+from am.nnet.weight_noise import noisy_weights
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class TrainerSettings:
-    """How a model is trained.
-
-    The learning rate is ``learning_rate``, times a linear warm-up, times an exponential decay to
-    ``final_learning_rate_ratio`` at the end of the plan, times the pass's factor; with new-bob,
-    also times ``newbob_factor`` for every evaluation whose dev loss fell by less than
-    ``newbob_threshold`` (relative).
-
-    Attributes:
-        seed: of weights, order of data, dropout and masks.
-        optimizer: adam, or sgd with ``momentum``.
-        learning_rate: at its highest, for a pass of factor 1.
-        final_learning_rate_ratio: 1 does not decay.
-        warm_up_updates: updates until the full learning rate.
-        newbob_factor: 1 turns new-bob off.
-        newbob_threshold: relative gain of dev loss that is enough.
-        gradient_clip: highest norm of the gradient of the mean loss a frame.
-        patience: end after so many evaluations without a new best; 0 never ends early.
-        max_skipped_in_a_row: stop after so many batches without a finite loss.
-        checkpoint_updates: also write a checkpoint every so many updates; 0 after passes alone.
-        cpu_threads: threads of an operation on a CPU.  A second one makes LSTMs of some hundred
-            cells slower, and many times slower while other work shares the machine.
-        masking: SpecAugment's masks.
-        max_frequency_warp: highest relative stretch of an utterance's mel channels; 0 for none.
-        noise_mixing: noise added to the features of every pass.
-    """
-
-    seed: int = 1
-    optimizer: Literal["adam", "sgd"] = "adam"
-    momentum: float = 0.9
-    learning_rate: float = 1e-3
-    final_learning_rate_ratio: float = 0.1
-    warm_up_updates: int = 50
-    newbob_factor: float = 1.0
-    newbob_threshold: float = 0.005
-    gradient_clip: float = 5.0
-    patience: int = 0
-    max_skipped_in_a_row: int = 10
-    checkpoint_updates: int = 0
-    cpu_threads: int = 1
-    masking: MaskingSettings = field(default_factory=MaskingSettings)
-    max_frequency_warp: float = 0.0
-    noise_mixing: NoiseMixingSettings = field(default_factory=NoiseMixingSettings)
+# More padding than this is worth a word; more buckets bring it down.
+MAX_PADDING_SHARE = 0.1
 
 
 def frame_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -122,21 +82,25 @@ class Trainer:
         self._checkpoints.mkdir(exist_ok=True)
         self._last = self._checkpoints / "last.pt"
         self._best = self._checkpoints / "best.safetensors"
-        self._optimizer = self._make_optimizer()
+        self._step = OptimizerStep(self.model, settings, device)
+        self._optimizer = self._step.optimizer
+        self._average = WeightAverage(self._checkpoints, settings.averaging)
+        self._chunk_size = vectors_of_chunk(
+            settings.chunk_seconds, front_end.output_frame_shift, model
+        )
+        if self._chunk_size > 0 and type(self).loss is not Trainer.loss:
+            raise InputError(
+                "trainer: chunk_seconds: a sequence criterion needs whole utterances; set it to 0"
+            )
+        self._has_told_padding = False
         self._total_frames = sum(sources[one.source].num_frames for one in plan)
         self.state = TrainingState()
         if self._last.is_file():
             self.state = load_checkpoint(self._last, model, self._optimizer)
+            self._step.restore_scale(self.state.loss_scale)
             log.info("going on after %d updates", self.state.num_updates)
         self._log = TrainingLog(
             folder, self._total_frames, self.state.frames_done, self.state.num_updates
-        )
-
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        if self.settings.optimizer == "adam":
-            return torch.optim.Adam(self.model.parameters(), self.settings.learning_rate)
-        return torch.optim.SGD(
-            self.model.parameters(), self.settings.learning_rate, self.settings.momentum
         )
 
     def run(self) -> TrainingState:
@@ -149,9 +113,29 @@ class Trainer:
                 f"{self._dev.manifest}: the dev loss was never finite; look at these features, or "
                 "choose a lower learning_rate"
             )
-        self.model.load_state_dict(load_file(str(self._best)))
+        self._load_final_weights()
         self.model.eval()
         return self.state
+
+    def _load_final_weights(self) -> None:
+        """The average of passes if it is asked for and no worse than the best pass, else that."""
+        candidates = self.state.candidates
+        if len(candidates) > 1:
+            self.model.load_state_dict(self._average.mean(candidates))
+            dev_loss, accuracy = self.evaluate()
+            is_kept = dev_loss <= self.state.best_dev_loss
+            log.info(
+                "average of passes %s: dev loss %.4f, dev frame accuracy %.2f %%, best pass "
+                "%.4f: %s",
+                ", ".join(str(int(pass_index) + 1) for pass_index, _ in candidates),
+                dev_loss,
+                100 * accuracy,
+                self.state.best_dev_loss,
+                "kept" if is_kept else "not kept",
+            )
+            if is_kept:
+                return
+        self.model.load_state_dict(load_file(str(self._best)))
 
     def _stops_early(self) -> bool:
         state, patience = self.state, self.settings.patience
@@ -171,7 +155,7 @@ class Trainer:
         seed = self.settings.seed * 1_000_003 + state.pass_index
         for batch in self._sources[one.source].batches(seed, skip=state.batches_done):
             try:
-                self._update(batch.to(self._device), one)
+                self.update(batch.to(self._device), one)
             except torch.cuda.OutOfMemoryError as error:
                 raise InputError(
                     f"batching.batch_seconds: a batch of {batch.num_frames} frames does not fit "
@@ -180,40 +164,76 @@ class Trainer:
             state.batches_done += 1
             every = self.settings.checkpoint_updates
             if every and state.batches_done % every == 0:
-                save_checkpoint(self._last, self.model, self._optimizer, state)
+                self._save_checkpoint()
         self._end_pass(one)
-        save_checkpoint(self._last, self.model, self._optimizer, state)
+        self._save_checkpoint()
+        self._average.tidy(state.candidates)
+
+    def _save_checkpoint(self) -> None:
+        self.state.loss_scale = self._step.state_of_scale()
+        save_checkpoint(self._last, self.model, self._optimizer, self.state)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Summed loss of a batch's frames, of logits (N, P); other criteria override this."""
         return frame_loss(logits, batch)
 
-    def _update(self, batch: Batch, one: Pass) -> None:
-        state = self.state
-        learning_rate = self._learning_rate(one)
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        features = warp_frequencies(batch.features, self.settings.max_frequency_warp)
-        features = mix_noise(features, batch.lengths, self.settings.noise_mixing)
+    def update(self, batch: Batch, one: Pass) -> None:
+        """Train on a batch that is on the trainer's device: one update, or one a chunk."""
+        vectors, lengths = self._augmented(batch)
+        self.state.pass_vectors += vectors.shape[0] * vectors.shape[1]
+        self.state.pass_padding += vectors.shape[0] * vectors.shape[1] - batch.num_frames
+        if self._chunk_size == 0:
+            with noisy_weights(self.model, self.settings.weight_noise):
+                with self._step.autocast():
+                    logits = self.model.frame_logits(vectors, lengths)
+                mean_loss, norm = self._backward(logits, batch)
+            self._finish(batch, one, mean_loss, norm)
+            return
+        lstm_state: LstmState | None = None
+        frames_left = batch.num_frames
+        for chunk in chunks_of(self.model, vectors, lengths, batch, self._chunk_size):
+            with noisy_weights(self.model, self.settings.weight_noise):
+                with self._step.autocast():
+                    logits, lstm_state = chunk_logits(self.model, chunk, lstm_state)
+                mean_loss, norm = self._backward(logits, chunk.batch)
+            frames_left -= chunk.batch.num_frames
+            if not self._finish(chunk.batch, one, mean_loss, norm):
+                self.state.frames_done += frames_left  # the state of the LSTM is lost as well
+                return
+
+    def _augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B, T', D) vectors with noise, warped and masked, and (B,) T' of each."""
+        settings = self.settings
+        features = warp_frequencies(batch.features, settings.max_frequency_warp)
+        features = mix_noise(features, batch.lengths, settings.noise_mixing)
         vectors, lengths = self.front_end(features, batch.lengths)
         vectors = mask_vectors(
-            vectors, lengths, self.settings.masking, self.front_end.output_frame_shift
+            vectors, lengths, settings.masking, self.front_end.output_frame_shift
         )
-        loss = self.loss(self.model.frame_logits(vectors, lengths), batch) / batch.num_frames
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
-        mean_loss, gradient_norm = torch.stack([loss.detach().to(norm), norm]).tolist()
+        return vectors, lengths
+
+    def _backward(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """() mean loss of a frame and () norm of its gradient, which is clipped."""
+        loss = self.loss(logits.float(), batch) / batch.num_frames
+        return loss.detach(), self._step.backward(loss)
+
+    def _finish(self, batch: Batch, one: Pass, loss: Tensor, norm: Tensor) -> bool:
+        """Change the weights, unless loss or gradient are not finite, and count; whether it did."""
+        state = self.state
+        mean_loss, gradient_norm = torch.stack([loss.to(norm), norm]).tolist()
+        learning_rate = self._step.learning_rate = self._learning_rate(one)
         state.frames_done += batch.num_frames
         if not (math.isfinite(mean_loss) and math.isfinite(gradient_norm)):
+            self._step.skip()
             self._skip(batch)
-            return
-        self._optimizer.step()
+            return False
+        self._step.update()
         state.skipped_in_a_row = 0
         state.num_updates += 1
         state.pass_frames += batch.num_frames
         state.pass_loss += mean_loss * batch.num_frames
         self._log.update(one.source, mean_loss, learning_rate, state.frames_done, state.num_updates)
+        return True
 
     def _learning_rate(self, one: Pass) -> float:
         state = self.state
@@ -243,17 +263,21 @@ class Trainer:
         if dev_loss < previous_best:
             state.best_dev_loss = dev_loss
             state.evaluations_since_best = 0
-            self._save_best()
+            save_weights(self._best, self.model)
         else:
             state.evaluations_since_best += 1
         if dev_loss > previous_best * (1.0 - self.settings.newbob_threshold):
             state.newbob_scale *= self.settings.newbob_factor
+        state.candidates = self._average.add(
+            self.model, state.pass_index, dev_loss, state.candidates
+        )
         train_loss = state.pass_loss / max(state.pass_frames, 1)
         speed = self._log.frames_per_second(state.frames_done)
-        learning_rate = self._optimizer.param_groups[0]["lr"]
+        padding = state.pass_padding / max(state.pass_vectors, 1)
+        learning_rate = self._step.learning_rate
         log.info(
             "pass %d of %d, %s: train loss %.4f, dev loss %.4f, dev frame accuracy %.2f %%, "
-            "learning rate %.2g, %.0f frames/s",
+            "learning rate %.2g, %.0f frames/s, padding %.1f %%",
             state.pass_index + 1,
             len(self._plan),
             one.source,
@@ -262,7 +286,16 @@ class Trainer:
             100 * accuracy,
             learning_rate,
             speed,
+            100 * padding,
         )
+        if padding > MAX_PADDING_SHARE and not self._has_told_padding:
+            self._has_told_padding = True
+            log.warning(
+                "%.1f %% of the batches of %s are padding; more batching.num_buckets, or longer "
+                "batches, make it less",
+                100 * padding,
+                one.source,
+            )
         self._log.end_of_pass(
             {
                 "pass": state.pass_index + 1,
@@ -273,11 +306,13 @@ class Trainer:
                 "learning_rate": learning_rate,
                 "frames_per_second": round(speed, 1),
                 "skipped_batches": state.skipped_batches,
+                "padding": round(padding, 4),
             },
             state.num_updates,
         )
         state.pass_index += 1
         state.batches_done = state.pass_frames = 0
+        state.pass_vectors = state.pass_padding = 0
         state.pass_loss = 0.0
 
     @torch.no_grad()
@@ -294,9 +329,3 @@ class Trainer:
             frames += batch.num_frames
         loss, accuracy = (total / frames).tolist()
         return loss if math.isfinite(loss) else math.inf, accuracy
-
-    def _save_best(self) -> None:
-        aside = self._best.with_suffix(".tmp")
-        weights = {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}
-        save_file(weights, str(aside))
-        aside.replace(self._best)

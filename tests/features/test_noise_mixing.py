@@ -48,3 +48,28 @@ def test_one_utterance_alone_gets_steady_noise():
 def test_impossible_settings_are_refused():
     with pytest.raises(InputError, match="snr"):
         NoiseMixingSettings(0.5, lowest_snr_db=10, highest_snr_db=0)
+
+
+def test_an_utterance_s_noise_does_not_depend_on_which_others_are_noisy():
+    features, lengths = batch()
+    results = []
+    for probability in (0.4, 1.0):
+        torch.manual_seed(11)
+        results.append(mix_noise(features, lengths, NoiseMixingSettings(probability)))
+    noisy = (results[0] != features).flatten(1).any(1)
+    assert 0 < noisy.sum() < len(features)
+    torch.testing.assert_close(results[0][noisy], results[1][noisy])
+
+
+def test_babble_is_the_next_utterance_from_a_random_frame():
+    features, lengths = batch()
+    settings = NoiseMixingSettings(1.0, babble_share=1.0, talkers=1, lowest_snr_db=0.0)
+    mixed = mix_noise(features, lengths, settings)
+    for row, length in enumerate(lengths.tolist()):
+        other = features[(row + 1) % 6, : lengths[(row + 1) % 6]]
+        noise = (mixed[row, :length].exp() - features[row, :length].exp()).log()
+        repeated = other.repeat(length // len(other) + 2, 1)
+        fits = [
+            (noise - repeated[start : start + length]).std() < 1e-2 for start in range(len(other))
+        ]
+        assert sum(map(bool, fits)) == 1

@@ -1,6 +1,7 @@
 """Training on the small task: it learns, goes on exactly, and says what is wrong with its input."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from am.errors import InputError
 from am.features.masking import MaskingSettings
 from am.nnet import load_network
+from am.nnet.averaging import AveragingSettings
 from am.nnet.cross_entropy import (
     CrossEntropySettings,
     SoftLabelledData,
@@ -91,11 +93,22 @@ def test_the_task_is_learnt_and_the_network_comes_back_from_disk(task, lstm):
     assert right / total == pytest.approx(summary["dev_frame_accuracy"])
 
 
-def test_an_interrupted_training_goes_on_exactly(task, monkeypatch):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"chunk_seconds": 0.21},
+        {"weight_noise": 0.02, "averaging": AveragingSettings(2, "best")},
+        {"precision": "bfloat16", "fused_optimizer": True},
+    ],
+    ids=["plain", "chunks", "weight noise, averaging", "bfloat16, fused"],
+)
+def test_an_interrupted_training_goes_on_exactly(task, monkeypatch, changes):
     straight, interrupted = task.output("straight"), task.output("interrupted")
-    train_cross_entropy(*task.inputs(), straight, RANDOM, "cpu")
+    settings = dataclasses.replace(RANDOM, trainer=dataclasses.replace(RANDOM.trainer, **changes))
+    train_cross_entropy(*task.inputs(), straight, settings, "cpu")
     updates = 0
-    original = Trainer._update
+    original = Trainer.update
 
     def killed_in_the_second_pass(self, batch, one):
         nonlocal updates
@@ -104,12 +117,12 @@ def test_an_interrupted_training_goes_on_exactly(task, monkeypatch):
             raise KeyboardInterrupt
         original(self, batch, one)
 
-    monkeypatch.setattr(Trainer, "_update", killed_in_the_second_pass)
+    monkeypatch.setattr(Trainer, "update", killed_in_the_second_pass)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            train_cross_entropy(*task.inputs(), interrupted, RANDOM, "cpu")
+            train_cross_entropy(*task.inputs(), interrupted, settings, "cpu")
     assert (interrupted / "checkpoints" / "last.pt").is_file()
-    train_cross_entropy(*task.inputs(), interrupted, RANDOM, "cpu")
+    train_cross_entropy(*task.inputs(), interrupted, settings, "cpu")
     assert without_speed(losses(interrupted)) == without_speed(losses(straight))
     weights = [load_network(folder).model.state_dict() for folder in (straight, interrupted)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -163,7 +176,7 @@ def test_segregated_and_interleaved_training_see_the_same_data(task, monkeypatch
     teacher = task.output("teacher")
     train_cross_entropy(*task.inputs(), teacher, dataclasses.replace(SETTINGS, epochs=1), "cpu")
     unlabeled = dump(task, teacher)
-    original = Trainer._update
+    original = Trainer.update
     seen = {}
     for schedule in ("interleaved", "segregated"):
         cuts = seen.setdefault(schedule, [])
@@ -172,7 +185,7 @@ def test_segregated_and_interleaved_training_see_the_same_data(task, monkeypatch
             cuts.extend(batch.cut_ids)
             original(self, batch, one)
 
-        monkeypatch.setattr(Trainer, "_update", remember)
+        monkeypatch.setattr(Trainer, "update", remember)
         settings = StudentSettings(
             LSTM, ScheduleSettings(schedule, epochs=2, parts=3), TRAINER, BATCHING
         )
@@ -204,7 +217,7 @@ def test_batches_without_a_finite_loss_are_skipped_then_named(task, monkeypatch,
 
 
 def test_one_bad_batch_changes_no_weight(task, monkeypatch):
-    original = Trainer._update
+    original = Trainer.update
     checked = []
 
     def poison_the_second(self, batch, one):
@@ -216,11 +229,31 @@ def test_one_bad_batch_changes_no_weight(task, monkeypatch):
             checked.append(all(torch.equal(before[k], after[k]) for k in before))
         original(self, batch, one)
 
-    monkeypatch.setattr(Trainer, "_update", poison_the_second)
+    monkeypatch.setattr(Trainer, "update", poison_the_second)
     output = task.output("network")
     train_cross_entropy(*task.inputs(), output, dataclasses.replace(SETTINGS, epochs=1), "cpu")
     assert checked == [True]
     assert json.loads((output / "summary.json").read_text())["skipped_batches"] == 1
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight_either(task, monkeypatch):
+    original = Trainer.loss
+    seen = []
+
+    def with_an_infinite_slope(self, logits, batch):
+        loss = original(self, logits, batch)
+        if len(seen) == 1:
+            loss = loss + (logits * 0.0).sum().sqrt()
+            assert torch.isfinite(loss)
+        seen.append({k: v.clone() for k, v in self.model.state_dict().items()})
+        return loss
+
+    monkeypatch.setattr(Trainer, "loss", with_an_infinite_slope)
+    output = task.output("network")
+    train_cross_entropy(*task.inputs(), output, dataclasses.replace(SETTINGS, epochs=1), "cpu")
+    assert json.loads((output / "summary.json").read_text())["skipped_batches"] == 1
+    same = [all(torch.equal(a[k], b[k]) for k in a) for a, b in itertools.pairwise(seen)]
+    assert same == [False, True] + [False] * (len(seen) - 3)
 
 
 def test_early_stopping_keeps_the_best_weights(task):

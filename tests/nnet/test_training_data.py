@@ -1,11 +1,15 @@
 """Batches: every cut once a pass, padding, order, resuming in the middle."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from lhotse import CutSet, Features, MonoCut
 
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
+from am.nnet.cross_entropy import CrossEntropySettings, train_cross_entropy
 from am.nnet.data import (
     BatchingSettings,
     LabelledCuts,
@@ -14,7 +18,15 @@ from am.nnet.data import (
     split_into_parts,
 )
 from am.storage import RaggedStore
-from tests.nnet.small_data import BATCHING, SmallTask, low_rate, make_features, make_labels
+from tests.nnet.small_data import (
+    BATCHING,
+    LSTM,
+    TRAINER,
+    SmallTask,
+    low_rate,
+    make_features,
+    make_labels,
+)
 
 
 @pytest.fixture
@@ -99,3 +111,60 @@ def test_labels_of_the_small_task_are_at_the_middle_frame(tmp_path, task):
     frames = np.array([0, 1, 2, 3, 4, 5, 0])
     store = RaggedStore(make_labels(tmp_path / "x", {"cut": frames}, task.senones))
     assert store["cut"]["pdf_ids"].tolist() == low_rate(frames).tolist() == [1, 4, 0]
+
+
+def write_lengths(folder, seconds):
+    """A manifest and labels of cuts that have a length and nothing else."""
+    manifest = folder / "cuts.jsonl.gz"
+    with CutSet.open_writer(manifest) as writer:
+        for index, duration in enumerate(seconds):
+            num_frames = round(duration * 100)
+            cut = MonoCut(f"cut-{index:05d}", 0, num_frames / 100, channel=0)
+            cut.features = Features(
+                "none",
+                num_frames,
+                64,
+                0.01,
+                16000,
+                0,
+                cut.duration,
+                "none",
+                "none",
+                "0",
+                channels=0,
+            )
+            writer.write(cut)
+    return manifest
+
+
+@pytest.mark.filterwarnings("ignore:We have exceeded the max_duration")
+@pytest.mark.parametrize(
+    "settings",
+    [BatchingSettings(), BatchingSettings(20, 10), BatchingSettings(200, 30)],
+    ids=["default", "conf", "conf/paper"],
+)
+@pytest.mark.parametrize(("median", "spread"), [(3.5, 0.5), (12.0, 0.6)], ids=["short", "long"])
+def test_little_of_a_batch_is_padding(tmp_path, settings, median, spread):
+    generator = np.random.default_rng(4)
+    seconds = np.clip(median * np.exp(spread * generator.normal(size=4000)), 0.5, 35.0)
+    manifest = write_lengths(tmp_path, seconds)
+    everything = {f"cut-{index:05d}": None for index in range(4000)}
+    cuts = LabelledCuts("made up", manifest, everything, settings)
+    lengths = [[cut.num_frames for cut in batch] for batch in cuts.sampler(seed=1)]
+    frames = sum(map(sum, lengths))
+    assert sum(map(len, lengths)) == 4000
+    assert frames / sum(len(batch) * max(batch) for batch in lengths) > 0.9
+
+
+def test_the_log_tells_the_padding(task, tmp_path, caplog):
+    output = task.output("network")
+    settings = CrossEntropySettings(LSTM, TRAINER, BATCHING, epochs=1)
+    with caplog.at_level("INFO"):
+        train_cross_entropy(*task.inputs(), output, settings, "cpu")
+    line = json.loads((output / "log.jsonl").read_text())
+    seed = TRAINER.seed * 1_000_003
+    lengths = [-(-batch.lengths // 3) for batch in labelled_cuts(task).batches(seed)]
+    held = sum(len(batch) * int(batch.max()) for batch in lengths)
+    share = 1 - sum(int(batch.sum()) for batch in lengths) / held
+    assert line["padding"] == pytest.approx(share, abs=1e-4)
+    assert f"padding {100 * share:.1f} %" in caplog.text
