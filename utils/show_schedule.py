@@ -29,8 +29,15 @@ def main(options: argparse.Namespace) -> None:
     if options.picture.suffix != ".svg":
         raise InputError(f"{options.picture}: not a picture's name; end it with .svg")
     settings = tool.settings(StudentSettings, options)
-    schedule, trainer, batching = settings.schedule, settings.trainer, settings.batching
-    plan = plan_of_data(options.labeled, options.unlabeled, schedule, trainer, batching)
+    trainer = settings.trainer
+    plan = plan_of_data(
+        options.labeled,
+        options.unlabeled,
+        settings.schedule,
+        trainer,
+        settings.batching,
+        trainer.chunk_seconds,
+    )
     tool.build(
         options.picture,
         [options.labeled / CUTS_NAME, options.unlabeled / CUTS_NAME],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -140,9 +141,17 @@ class TrainingPlan:
         ]
 
 
-def size_of(cuts: Iterable[MonoCut], batching: BatchingSettings) -> SourceSize:
-    """Frames and about how many updates a pass over some cuts has."""
-    return _sizes_of_parts(cuts, 1, batching)[0]
+def size_of(
+    cuts: Iterable[MonoCut], batching: BatchingSettings, chunk_seconds: float = 0.0
+) -> SourceSize:
+    """Frames and about how many updates a pass over some cuts has.
+
+    Args:
+        cuts: with features.
+        batching: of the training.
+        chunk_seconds: of its chunks; 0 for whole utterances.
+    """
+    return _sizes_of_parts(cuts, 1, batching, chunk_seconds)[0]
 
 
 def plan_of_data(
@@ -151,6 +160,7 @@ def plan_of_data(
     schedule: ScheduleSettings,
     settings: LearningRateSettings,
     batching: BatchingSettings,
+    chunk_seconds: float = 0.0,
 ) -> TrainingPlan:
     """The plan of scheduled learning, before there are labels: all cuts are taken to have some.
 
@@ -158,13 +168,14 @@ def plan_of_data(
         labeled, unlabeled: feature data folders.
         schedule: the order.
         settings: of the learning rate.
-        batching: of the training.
+        batching, chunk_seconds: as of :func:`size_of`.
 
     Raises:
         InputError: a folder holds no feature data, or there are more parts than cuts.
     """
-    sizes = {LABELED: size_of(open_feature_data(labeled), batching)}
-    parts = _sizes_of_parts(open_feature_data(unlabeled), schedule.parts, batching)
+    sizes = {LABELED: size_of(open_feature_data(labeled), batching, chunk_seconds)}
+    cuts = open_feature_data(unlabeled)
+    parts = _sizes_of_parts(cuts, schedule.parts, batching, chunk_seconds)
     for index, part in enumerate(parts):
         if part.frames == 0:
             raise InputError(
@@ -177,22 +188,25 @@ def plan_of_data(
 
 
 def _sizes_of_parts(
-    cuts: Iterable[MonoCut], num_parts: int, batching: BatchingSettings
+    cuts: Iterable[MonoCut], num_parts: int, batching: BatchingSettings, chunk_seconds: float
 ) -> list[SourceSize]:
     """The sizes of parts that the cuts are dealt out to in turn.
 
     A batch holds as many cuts as fit with the longest one's padding; each bucket ends with a
-    batch that is half full on average.
+    batch that is half full on average.  A batch makes an update, or one a chunk.
     """
-    frames, cuts_in_part = [0] * num_parts, [0] * num_parts
+    frames, cuts_in_part, most = ([0] * num_parts for _ in range(3))
     shares = [0.0] * num_parts
     for index, cut in enumerate(cuts):
         part = index % num_parts
+        chunks = math.ceil(cut.duration / chunk_seconds) if chunk_seconds > 0 else 1
         cuts_in_part[part] += 1
+        most[part] += chunks
         frames[part] += num_low_rate_frames(int(cut.num_frames))
-        shares[part] += 1 / max(1, int(batching.batch_seconds / cut.duration))
+        shares[part] += chunks / max(1, int(batching.batch_seconds / cut.duration))
     sizes = []
-    for in_part, share, count in zip(frames, shares, cuts_in_part, strict=True):
-        buckets = max(1, min(batching.num_buckets, count // 2))
-        sizes.append(SourceSize(in_part, min(round(share + buckets / 2), count)))
+    for part in range(num_parts):
+        buckets = max(1, min(batching.num_buckets, cuts_in_part[part] // 2))
+        updates = min(round(shares[part] + buckets / 2), most[part])
+        sizes.append(SourceSize(frames[part], updates))
     return sizes

@@ -91,6 +91,14 @@ def test_the_picture_of_a_plan_is_that_of_its_training(task, logged):
             assert drawn.rate == pytest.approx(trained.rate, rel=0.1)
 
 
+def test_a_batch_makes_an_update_a_chunk(task):
+    cuts = list(open_feature_data(task.labeled))
+    whole, chunked = (size_of(cuts, BATCHING, seconds) for seconds in (0.0, 0.25))
+    assert chunked.frames == whole.frames == 600
+    # 30 cuts of 0.6 s, six a batch: five batches of three chunks.
+    assert abs(whole.updates - 5) <= 1 and abs(chunked.updates - 15) <= 1
+
+
 def test_plans_of_both_schedules_have_the_same_data(task):
     plans = [planned(task, schedule=name) for name in ("interleaved", "segregated")]
     assert plans[0].total_frames == plans[1].total_frames
