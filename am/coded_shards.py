@@ -21,6 +21,7 @@ import numpy as np
 
 from am.errors import InputError
 from am.soft_labels import codec as soft_labels
+from am.soft_labels import dense_codec as dense_soft_labels
 
 # A block is closed once it has so many frames: smaller ones need more bytes a frame, larger ones
 # more time where cuts are read in random order.
@@ -45,7 +46,8 @@ class Codec(Protocol):
 
 
 CODECS: dict[str, Callable[[Mapping[str, Any]], Codec]] = {
-    soft_labels.NAME: soft_labels.SoftLabelCodec.from_description
+    soft_labels.NAME: soft_labels.SoftLabelCodec.from_description,
+    dense_soft_labels.NAME: dense_soft_labels.DenseSoftLabelCodec.from_description,
 }
 
 

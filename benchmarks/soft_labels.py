@@ -2,9 +2,10 @@
 """Size of the soft-label store and speed of writing and reading it, on a teacher's own outputs.
 
 The plain form that sizes are compared with is a uint16 pdf-id and a float16 logit, 4 k bytes a
-frame.  Reading is from a store on disk: in its order, and cut by cut at random.  The dump is
-features from disk, the forward pass, the k highest, coding and writing; its reference is the
-forward pass alone, on the same batches in memory.
+frame; where all logits are stored, float16 logits alone.  "Posterior kept" is the mean probability
+of the stored senones.  Reading is from a store on disk: in its order, and cut by cut at random.
+The dump is features from disk, the forward pass, the k highest, coding and writing; its reference
+is the forward pass alone, on the same batches in memory.
 
 Example, after the recipe:
 
@@ -25,7 +26,9 @@ import torch
 from lhotse import MonoCut
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from am.coded_shards import Codec
 from am.features.feature_data import open_feature_data
+from am.features.low_frame_rate import num_low_rate_frames
 from am.nnet.data import load_features
 from am.nnet.network import LoadedNetwork, load_network
 from am.soft_labels.dump import DumpSettings, batches_by_length, soft_labels_of
@@ -42,42 +45,49 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(seconds[1:])
 
 
-def write_store(folder: Path, records: list, settings: DumpSettings) -> None:
+def write_store(folder: Path, records: list, codec: Codec) -> None:
     """A store with one shard."""
     description = {
         "kind": "soft labels",
         "frame_shift": 0.03,
         "fields": ["pdf_ids", "logits"],
-        "codec": settings.codec.describe(),
+        "codec": codec.describe(),
     }
     write_store_description(folder, description)
-    write_shard(folder, 0, records, settings.codec)
+    write_shard(folder, 0, records, codec)
 
 
-def print_sizes(records: list, num_pdfs: int, options: argparse.Namespace) -> None:
-    """A table over k; ``records`` have the most that is asked for."""
+def print_sizes(cuts: list[MonoCut], network: LoadedNetwork, options: argparse.Namespace) -> None:
+    """A table over k."""
     print(
         "| k | bytes a frame | ratio to plain | posterior kept | largest error of a logit ", end=""
     )
     print("| written, frames/s | read in order | read at random |")
     print("| ---: |" + " ---: |" * 7)
-    for top_k in options.top_k:
-        if top_k <= num_pdfs:
+    numbers = [k for k in options.top_k if k != "all" and k <= network.num_pdfs]
+    if numbers:
+        sorted_records = soft_labels_of(cuts, network, DumpSettings(top_k=max(numbers)))
+        for top_k in numbers:
+            codec = DumpSettings(top_k, logit_step=options.logit_step).codec(network.num_pdfs)
             of_top_k = [
                 (cut_id, {name: array[:, :top_k] for name, array in record.items()})
-                for cut_id, record in records
+                for cut_id, record in sorted_records
             ]
-            settings = DumpSettings(top_k=top_k, logit_step=options.logit_step)
-            print_row(of_top_k, settings, options.repeats)
+            print_row(of_top_k, str(top_k), 4 * top_k, codec, options.repeats)
+    if "all" in options.top_k:
+        settings = DumpSettings("all", logit_step=options.logit_step)
+        codec = settings.codec(network.num_pdfs)
+        records = soft_labels_of(cuts, network, settings)
+        print_row(records, "all", 2 * network.num_pdfs, codec, options.repeats)
 
 
-def print_row(records: list, settings: DumpSettings, repeats: int) -> None:
+def print_row(records: list, name: str, plain_bytes: int, codec: Codec, repeats: int) -> None:
     """Size, error and speed for one k."""
     total = sum(len(record["logits"]) for _, record in records)
     kept = sum(float(np.exp(record["logits"]).sum()) for _, record in records) / total
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        writing = seconds_of(lambda: write_store(folder, records, settings), repeats)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        writing = seconds_of(lambda: write_store(folder, records, codec), repeats)
         size = shard_paths(folder, 0)[0].stat().st_size / total
         store = RaggedStore(folder)
         in_order = list(store)
@@ -90,7 +100,7 @@ def print_row(records: list, settings: DumpSettings, repeats: int) -> None:
             assert np.array_equal(found["pdf_ids"], record["pdf_ids"])
             error = max(error, float(np.abs(found["logits"] - record["logits"]).max()))
     print(
-        f"| {settings.top_k} | {size:.2f} | {size / (4 * settings.top_k):.2f} | {kept:.4f} "
+        f"| {name} | {size:.2f} | {size / plain_bytes:.2f} | {kept:.4f} "
         f"| {error:.4f} | {total / writing:.0f} | {total / reading:.0f} | {total / picking:.0f} |"
     )
 
@@ -113,7 +123,8 @@ def print_dump(cuts: list[MonoCut], network: LoadedNetwork, options: argparse.Na
 
     def dump() -> None:
         with tempfile.TemporaryDirectory() as name:
-            write_store(Path(name), soft_labels_of(cuts, network, settings), settings)
+            records = soft_labels_of(cuts, network, settings)
+            write_store(Path(name), records, settings.codec(network.num_pdfs))
 
     # In turn, because a machine's speed changes with what else it does.
     seconds = [(seconds_of(forward, 1), seconds_of(dump, 1)) for _ in range(options.repeats)]
@@ -130,7 +141,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--top-k", type=int, nargs="+", default=[1, 5, 10, 20, 40])
+    parser.add_argument(
+        "--top-k",
+        type=lambda text: text if text == "all" else int(text),
+        nargs="+",
+        default=[1, 5, 10, 20, 40, "all"],
+    )
     parser.add_argument("--logit-step", type=float, default=DumpSettings.logit_step)
     parser.add_argument("--cuts", type=int, default=500, help="how many (%(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="of which the median (%(default)s)")
@@ -142,15 +158,13 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     network = load_network(options.model, options.device)
     cuts = list(itertools.islice(open_feature_data(options.data), options.cuts))
-    most = DumpSettings(top_k=min(max(options.top_k), network.num_pdfs))
-    records = soft_labels_of(cuts, network, most)
-    total = sum(len(record["logits"]) for _, record in records)
+    total = sum(num_low_rate_frames(cut.num_frames) for cut in cuts)
     print(
         f"{len(cuts)} cuts, {total} frames, {network.num_pdfs} senones, "
         f"{network.model.num_parameters()} parameters; {options.device}, {options.threads} threads"
     )
     print(f"logits in steps of {options.logit_step:g}, pdf-ids exact\n")
-    print_sizes(records, network.num_pdfs, options)
+    print_sizes(cuts, network, options)
     print_dump(cuts, network, options)
 
 

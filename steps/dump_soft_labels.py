@@ -9,8 +9,8 @@ from am.soft_labels.dump import DumpSettings, dump_soft_labels, reopen_damaged_s
 from commandline import Tool, positive_int
 
 tool = Tool(
-    summary="Store a teacher's k highest logits for every frame of unlabelled data.  A killed "
-    "run goes on; in a finished store, damaged shards are found and made again alone.",
+    summary="Store a teacher's k highest logits, or all, for every frame of unlabelled data.  A "
+    "killed run goes on; in a finished store, damaged shards are found and made again alone.",
     reads=[
         "UNLABELED: a feature data folder, LFBE (steps/make_features.py)",
         "MODEL: the teacher, a network folder (steps/train_ce.py)",
@@ -19,33 +19,30 @@ tool = Tool(
     example="steps/dump_soft_labels.py --top-k 20 data/unlabeled/lfbe exp/teacher_ce "
     "data/unlabeled/soft_labels",
 )
-defaults = DumpSettings()
+
+
+def number_or_all(text: str) -> int | str:
+    """The value of ``--top-k``."""
+    return text if text == "all" else positive_int(text)
+
+
+for option, kind, meaning in (
+    ("--top-k", number_or_all, "logits a frame, or all"),
+    ("--temperature", float, "divides the teacher's logits; above 1 makes flatter labels"),
+    ("--logit-step", float, "of the stored logits, which are off by half of it at most"),
+    ("--cuts-per-shard", positive_int, "cuts in one shard"),
+    ("--batch-seconds", float, "speech in one forward pass"),
+):
+    default = getattr(DumpSettings, option.removeprefix("--").replace("-", "_"))
+    tool.add_argument(option, type=kind, default=default, help=f"{meaning} (%(default)s)")
 tool.add_argument(
-    "--top-k", type=positive_int, default=defaults.top_k, help="logits a frame (%(default)s)"
-)
-tool.add_argument(
-    "--temperature",
-    type=float,
-    default=defaults.temperature,
-    help="divides the teacher's logits; above 1 makes flatter labels (%(default)s)",
-)
-tool.add_argument(
-    "--logit-step",
-    type=float,
-    default=defaults.logit_step,
-    help="of the stored logits, which are off by half of it at most (%(default)s)",
-)
-tool.add_argument(
-    "--cuts-per-shard",
-    type=positive_int,
-    default=defaults.cuts_per_shard,
-    help="cuts in one shard (%(default)s)",
-)
-tool.add_argument(
-    "--batch-seconds",
-    type=float,
-    default=defaults.batch_seconds,
-    help="speech in one forward pass (%(default)s)",
+    "--another-teacher",
+    dest="other_models",
+    type=Path,
+    action="append",
+    default=[],
+    metavar="MODEL",
+    help="of the same senones; the teachers' logits are averaged; may be given several times",
 )
 tool.add_jobs()
 tool.add_device()
@@ -65,10 +62,16 @@ def main(options: argparse.Namespace) -> None:
         reopen_damaged_store(options.output)
     tool.build(
         options.output,
-        [options.unlabeled, options.model],
+        [options.unlabeled, options.model, *options.other_models],
         dataclasses.asdict(settings),
         lambda partial: dump_soft_labels(
-            options.unlabeled, options.model, partial, settings, options.jobs, options.device
+            options.unlabeled,
+            options.model,
+            partial,
+            settings,
+            options.jobs,
+            options.device,
+            options.other_models,
         ),
     )
 

@@ -11,7 +11,8 @@ from commandline import Tool
 
 tool = Tool(
     summary="Store, for every cut, a lattice of the state sequences that a network and a weak "
-    "language model take for likely.  A killed run goes on at the first unfinished shard.",
+    "language model take for likely; with --labels also the reference's own, where the search lost "
+    "it.  A killed run goes on at the first unfinished shard.",
     reads=[
         "GRAPH: HCLG with a weak language model, e.g. a unigram (utils/mkgraph.py)",
         "DATA: feature data folder of the labelled cuts, LFBE (steps/make_features.py)",
@@ -20,12 +21,18 @@ tool = Tool(
     writes=[
         "OUTPUT/store.json, shard-*: the lattices by cut (am/sequence/lattice.py)",
         "OUTPUT/failed.tsv: cut, reason, for every cut without a lattice",
-        "OUTPUT/summary.json: cuts, frames, arcs",
+        "OUTPUT/summary.json: cuts, frames, arcs; lattices that lacked the reference, and got it",
     ],
     example="steps/make_denominator_lattices.py exp/graph_weak data/labeled/lfbe exp/teacher_ce "
     "exp/teacher_ce_lattices",
 )
 tool.add_config(default="conf/denominator.yaml")
+tool.add_argument(
+    "--labels",
+    type=Path,
+    help="the cuts' senones (steps/make_senone_labels.py): their path is added to lattices that "
+    "lack it",
+)
 tool.add_jobs()
 tool.add_device()
 for name in ("graph", "data", "model", "output"):
@@ -36,7 +43,7 @@ def main(options: argparse.Namespace) -> None:
     settings = tool.settings(DenominatorSettings, options)
     tool.build(
         options.output,
-        [options.graph, options.data, options.model],
+        [options.graph, options.data, options.model, options.labels],
         dataclasses.asdict(settings),
         lambda partial: make_denominator_lattices(
             options.graph,
@@ -44,6 +51,7 @@ def main(options: argparse.Namespace) -> None:
             options.model,
             partial,
             settings,
+            labels=options.labels,
             jobs=options.jobs,
             device=pick_device(options.device),
         ),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a network further with a sequence criterion, sMBR or MMI."""
+"""Train a network further with a sequence criterion: sMBR, MPFE or MMI."""
 
 import argparse
 import dataclasses
@@ -9,12 +9,13 @@ from am.sequence.training import SequenceSettings, train_sequence
 from commandline import Tool
 
 tool = Tool(
-    summary="Train a network further on labelled data with sMBR (or --set criterion=mmi): more "
-    "expected senone accuracy over the denominator lattices.",
+    summary="Train a network further on labelled data with sMBR: more expected senone accuracy "
+    "over the denominator lattices.  --set criterion=mpfe counts phones, criterion=mmi is MMI.",
     reads=[
         "LABELED, DEV: feature data folders, LFBE (steps/make_features.py)",
         "SENONES/tree.json: the senones (steps/cluster_senones.py)",
-        "LABELS/labeled, LABELS/dev: a pdf-id every 30 ms (steps/make_senone_labels.py)",
+        "LABELS/labeled, LABELS/dev: a pdf-id every 30 ms (steps/make_senone_labels.py,",
+        "       steps/align_network.py)",
         "MODEL: the network to start from (steps/train_ce.py, steps/train_student.py)",
         "LATTICES: of the labelled cuts (steps/make_denominator_lattices.py)",
     ],

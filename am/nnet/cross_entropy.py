@@ -252,7 +252,8 @@ class _Preparation:
         model = AcousticModel(settings.lstm, front_end.output_dim, self.num_pdfs)
         log.info("%d parameters, %d senones, on %s", model.num_parameters(), self.num_pdfs, device)
         sizes = {
-            name: size_of(source.cuts(), settings.batching) for name, source in sources.items()
+            name: size_of(source.cuts(), settings.batching, settings.trainer.chunk_seconds)
+            for name, source in sources.items()
         }
         told = TrainingPlan(plan, sizes, settings.trainer, self.label_frame_shift)
         for line in told.lines(at_most=MAX_PLAN_ROWS):

@@ -25,7 +25,12 @@ from am.nnet.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from am.nnet.chunks import chunk_logits, chunks_of, vectors_of_chunk
 from am.nnet.data import Batch, LabelledCuts
 from am.nnet.learning_rate import learning_rate_of_update
-from am.nnet.losses import hard_label_loss, soft_label_loss
+from am.nnet.losses import (
+    SoftLabelWeighting,
+    hard_label_loss,
+    soft_label_loss,
+    soft_label_weights,
+)
 from am.nnet.lstm import AcousticModel, LstmState
 from am.nnet.optimizer import OptimizerStep
 from am.nnet.schedule import Pass
@@ -39,11 +44,12 @@ log = logging.getLogger(__name__)
 MAX_PADDING_SHARE = 0.1
 
 
-def frame_loss(logits: Tensor, batch: Batch) -> Tensor:
+def frame_loss(logits: Tensor, batch: Batch, weighting: SoftLabelWeighting = "none") -> Tensor:
     """Summed loss of a batch's frames against its labels, soft ones where it has them."""
     if batch.stored_logits is None:
         return hard_label_loss(logits, batch.pdf_ids)
-    return soft_label_loss(logits, batch.pdf_ids, batch.stored_logits)
+    weights = soft_label_weights(batch.stored_logits, weighting)
+    return soft_label_loss(logits, batch.pdf_ids, batch.stored_logits, weights)
 
 
 class Trainer:
@@ -175,7 +181,7 @@ class Trainer:
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Summed loss of a batch's frames, of logits (N, P); other criteria override this."""
-        return frame_loss(logits, batch)
+        return frame_loss(logits, batch, self.settings.soft_label_weighting)
 
     def update(self, batch: Batch, one: Pass) -> None:
         """Train on a batch that is on the trainer's device: one update, or one a chunk."""

@@ -9,6 +9,7 @@ from am.errors import InputError
 from am.features.masking import MaskingSettings
 from am.features.noise_mixing import NoiseMixingSettings
 from am.nnet.averaging import AveragingSettings
+from am.nnet.losses import SoftLabelWeighting
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class TrainerSettings:
         masking: SpecAugment's masks.
         max_frequency_warp: highest relative stretch of an utterance's mel channels; 0 for none.
         noise_mixing: noise added to the features of every pass.
+        soft_label_weighting: whether frames of which the teacher is surer count more, ``none``,
+            ``confidence`` or ``entropy`` (:func:`am.nnet.losses.soft_label_weights`).
     """
 
     seed: int = 1
@@ -67,6 +70,7 @@ class TrainerSettings:
     masking: MaskingSettings = field(default_factory=MaskingSettings)
     max_frequency_warp: float = 0.0
     noise_mixing: NoiseMixingSettings = field(default_factory=NoiseMixingSettings)
+    soft_label_weighting: SoftLabelWeighting = "none"
 
     def __post_init__(self) -> None:
         if self.weight_noise < 0.0:

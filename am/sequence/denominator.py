@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -29,9 +29,11 @@ from am.decoding.scorers import Scorer
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.graph.arrays import from_fst, to_fst
+from am.nnet.data import open_labels
 from am.nnet.network import LoadedNetwork, load_network
 from am.progress import track
 from am.sequence.lattice import STORE_KIND, STORED_FIELDS, DenominatorLattice, denominator_lattice
+from am.sequence.reference import ReferenceLattices, holds_path, with_paths_of
 from am.storage import RaggedStore, check_store, shard_fault, write_shard, write_store_description
 
 log = logging.getLogger(__name__)
@@ -64,12 +66,26 @@ class DenominatorSettings:
 
 @dataclass(frozen=True)
 class _ShardFacts:
-    """What became of the cuts of one shard."""
+    """What became of the cuts of one shard, or of several.
 
-    cuts: int
-    frames: int
-    arcs: int
-    failed: list[tuple[str, str]]
+    Attributes:
+        cuts: all, with those that failed.
+        frames, arcs: of the lattices.
+        failed: cut, reason.
+        without_reference: lattices that did not hold the reference's path.
+        reference_added: those of them that got it.
+    """
+
+    cuts: int = 0
+    frames: int = 0
+    arcs: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    without_reference: int = 0
+    reference_added: int = 0
+
+    def __add__(self, other: _ShardFacts) -> _ShardFacts:
+        names = (one.name for one in fields(self))
+        return _ShardFacts(*(getattr(self, name) + getattr(other, name) for name in names))
 
 
 class DenominatorStore:
@@ -101,13 +117,15 @@ def make_denominator_lattices(
     output: Path,
     settings: DenominatorSettings,
     *,
+    labels: Path | None = None,
     jobs: int = 1,
     device: torch.device | None = None,
 ) -> None:
     """Write the lattices of every cut of a feature data folder.
 
     A cut without a lattice is listed in ``failed.tsv``; finished shards of an unfinished run in
-    ``output`` are kept.
+    ``output`` are kept.  With labels, a lattice without the reference's path gets it, with the
+    graph's score.
 
     Args:
         graph_dir: graph with a weak language model, made for the model's senones.
@@ -115,37 +133,57 @@ def make_denominator_lattices(
         model_dir: the network that sequence training starts from.
         output: the folder to write.
         settings: how rich the lattices are.
+        labels: the cuts' senones, the reference of sequence training; None adds nothing.
         jobs: processes.
         device: where scores are computed; the search itself is on the CPU.
 
     Raises:
-        InputError: graph, data and model do not fit together, or no cut has a lattice.
+        InputError: graph, data, model and labels do not fit together, or no cut has a lattice.
     """
     device = device or torch.device("cpu")
     network = load_network(model_dir)
-    make_state = partial(_make_state, graph_dir, data_dir, model_dir, output, settings, device)
+    if labels is not None:
+        open_labels(labels, "pdf-ids", network.num_pdfs, network.frame_shift)
+    make_state = partial(
+        _make_state, graph_dir, data_dir, model_dir, labels, output, settings, device
+    )
     shards = enumerate(_chunks(open_feature_data(data_dir), settings.cuts_per_shard))
     (output / "parts").mkdir(exist_ok=True)
     results = map_chunks(_make_shards, make_state, shards, jobs, chunk_size=1, device=device)
-    cuts = frames = arcs = num_shards = 0
-    failed: list[tuple[str, str]] = []
+    facts, num_shards = _ShardFacts(), 0
     total_shards = -(-count_cuts(data_dir) // settings.cuts_per_shard)
     for shard in track(results, "denominator lattices", total=total_shards, unit="shard"):
         num_shards += 1
-        cuts, frames, arcs = cuts + shard.cuts, frames + shard.frames, arcs + shard.arcs
-        failed += shard.failed
-    if len(failed) == cuts:
+        facts += shard
+    if len(facts.failed) == facts.cuts:
         raise InputError(
-            f"{data_dir}: not one cut has a lattice; the first: {': '.join(failed[0])}"
+            f"{data_dir}: not one cut has a lattice; the first: {': '.join(facts.failed[0])}"
         )
     write_store_description(output, _description(network, settings, num_shards))
-    (output / FAILED_NAME).write_text("".join(f"{cut}\t{reason}\n" for cut, reason in failed))
-    summary = {"cuts": cuts, "failed": len(failed), "frames": frames, "arcs": arcs}
+    failed_lines = [f"{cut}\t{reason}\n" for cut, reason in facts.failed]
+    (output / FAILED_NAME).write_text("".join(failed_lines))
+    summary = {**asdict(facts), "failed": len(facts.failed)}
     (output / "summary.json").write_text(json.dumps(summary, indent=1))
     shutil.rmtree(output / "parts")
-    if failed:
-        log.warning("%d of %d cuts have no lattice (%s)", len(failed), cuts, FAILED_NAME)
-    log.info("%d lattices, %.1f arcs a frame", cuts - len(failed), arcs / max(frames, 1))
+    _report(facts)
+
+
+def _report(facts: _ShardFacts) -> None:
+    if facts.failed:
+        log.warning(
+            "%d of %d cuts have no lattice (%s)", len(facts.failed), facts.cuts, FAILED_NAME
+        )
+    lattices = facts.cuts - len(facts.failed)
+    log.info("%d lattices, %.1f arcs a frame", lattices, facts.arcs / max(facts.frames, 1))
+    if facts.without_reference:
+        log.info(
+            "%d lattices lacked the reference's path, %d of them got it",
+            facts.without_reference,
+            facts.reference_added,
+        )
+    lost = facts.without_reference - facts.reference_added
+    if lost:
+        log.warning("%d references are no path of the graph: other words, or another tree", lost)
 
 
 def _description(
@@ -166,6 +204,8 @@ def _description(
 class _State:
     scorer: Scorer
     maker: LatticeMaker
+    labels: RaggedStore | None
+    references: ReferenceLattices
     output: Path
 
 
@@ -173,6 +213,7 @@ def _make_state(
     graph_dir: Path,
     data_dir: Path,
     model_dir: Path,
+    labels: Path | None,
     output: Path,
     settings: DenominatorSettings,
     device: torch.device,
@@ -181,7 +222,13 @@ def _make_state(
     # The lattices' arcs carry output labels, and here pdf-ids are wanted, not words.
     arrays = from_fst(graph.fst)
     fst = to_fst(dataclasses.replace(arrays, olabel=arrays.ilabel))
-    return _State(scorer, LatticeMaker(fst, settings.acoustic_scale, settings.lattices), output)
+    return _State(
+        scorer,
+        LatticeMaker(fst, settings.acoustic_scale, settings.lattices),
+        RaggedStore(labels) if labels is not None else None,
+        ReferenceLattices(fst, scorer.facts.num_pdfs),
+        output,
+    )
 
 
 def _make_shards(state: _State, shards: list[tuple[int, list[Cut]]]) -> _ShardFacts:
@@ -190,20 +237,43 @@ def _make_shards(state: _State, shards: list[tuple[int, list[Cut]]]) -> _ShardFa
     if facts_path.is_file() and shard_fault(state.output, index) is None:
         return _ShardFacts(**json.loads(facts_path.read_text()))
     records: list[tuple[str, dict[str, np.ndarray]]] = []
-    failed: list[tuple[str, str]] = []
-    frames = arcs = 0
+    facts = _ShardFacts()
     for cut in cuts:
         lattice, fault = _lattice_of(state, cut)
         if lattice is None:
-            failed.append((cut.id, fault))
+            facts += _ShardFacts(cuts=1, failed=[(cut.id, fault)])
             continue
+        lattice, found = _with_reference(state, cut.id, lattice)
         records.append((cut.id, lattice.to_record()))
-        frames += lattice.num_frames
-        arcs += lattice.num_arcs
+        facts += found
     write_shard(state.output, index, records)
-    facts = _ShardFacts(len(cuts), frames, arcs, failed)
     facts_path.write_text(json.dumps(asdict(facts)))
     return facts
+
+
+def _with_reference(
+    state: _State, cut_id: str, lattice: DenominatorLattice
+) -> tuple[DenominatorLattice, _ShardFacts]:
+    """The lattice, with the path of the cut's labels where there are any, and what was missing."""
+    lacking = added = False
+    if state.labels is not None and cut_id in state.labels:
+        pdf_ids = state.labels[cut_id]["pdf_ids"]
+        if len(pdf_ids) != lattice.num_frames:
+            raise InputError(
+                f"{state.labels.folder}: cut {cut_id}: {len(pdf_ids)} labels, but its features "
+                f"make {lattice.num_frames} frames; give the labels of this data"
+            )
+        lacking = not holds_path(lattice, pdf_ids)
+        reference = state.references.make(pdf_ids) if lacking else None
+        if reference is not None:
+            lattice, added = with_paths_of(lattice, reference), True
+    return lattice, _ShardFacts(
+        cuts=1,
+        frames=lattice.num_frames,
+        arcs=lattice.num_arcs,
+        without_reference=int(lacking),
+        reference_added=int(added),
+    )
 
 
 def _lattice_of(state: _State, cut: Cut) -> tuple[DenominatorLattice | None, str]:

@@ -117,7 +117,24 @@ def denominator_lattice(raw: LatticeArrays) -> DenominatorLattice | None:
         return None
     if (target[kept] == start).any():
         raise ValueError("a lattice has a cycle")
-    source, target, label, score = source[kept], target[kept], label[kept], score[kept]
+    return arranged(source[kept], target[kept], label[kept], score[kept], start)
+
+
+def arranged(
+    source: np.ndarray, target: np.ndarray, label: np.ndarray, score: np.ndarray, start: int
+) -> DenominatorLattice:
+    """Put arcs in a lattice's order; parallel arcs of one pdf-id become one.
+
+    Args:
+        source, target: (A,) integers, any numbers of states; all lie on paths from ``start`` to
+            one and the same last state.
+        label: (A,) pdf-id + 1, 0 for epsilon.
+        score: (A,) natural log weight of the graph.
+        start: the first state, no arc's target.
+
+    Raises:
+        ValueError: paths to one state take different numbers of frames, or there is a cycle.
+    """
     states, numbers = np.unique(np.concatenate([source, target]), return_inverse=True)
     source, target = np.split(numbers.reshape(-1), 2)
     by_target = np.argsort(target, kind="stable")

@@ -1,4 +1,4 @@
-"""Sequence objectives over denominator lattices: sMBR and MMI.  Higher is better.
+"""Sequence objectives over denominator lattices: sMBR, MPFE and MMI.  Higher is better.
 
 Acoustic scores are log-likelihoods up to a constant a frame: logits − log priors serve as well as
 log posteriors − log priors, because every path has one pdf-id in every frame and the constant
@@ -17,28 +17,39 @@ from torch import Tensor
 from am.sequence.forward_backward import arc_posteriors, forward_backward
 from am.sequence.lattice_batch import LatticeBatch
 
-Criterion = Literal["smbr", "mmi"]
+Criterion = Literal["smbr", "mpfe", "mmi"]
 
 
 def expected_accuracy(
-    log_likelihoods: Tensor, pdf_ids: Tensor, lattices: LatticeBatch, acoustic_scale: float
+    log_likelihoods: Tensor,
+    pdf_ids: Tensor,
+    lattices: LatticeBatch,
+    acoustic_scale: float,
+    classes: Tensor | None = None,
 ) -> Tensor:
-    """State-level minimum Bayes risk: expected number of frames with the reference's senone.
+    """Expected number of frames whose senone is the reference's, or is of the same class.
 
-    Source: Kingsbury, "Lattice-based optimization of sequence classification criteria for
-    neural-network acoustic modeling", ICASSP 2009.
+    With every senone a class of its own this is state-level minimum Bayes risk (sMBR: Kingsbury,
+    "Lattice-based optimization of sequence classification criteria for neural-network acoustic
+    modeling", ICASSP 2009); with the phones as classes it is the minimum phone frame error (MPFE:
+    Zheng and Stolcke, "Improved discriminative training using phone lattices", Interspeech 2005),
+    in which a frame of silence counts like any other.
 
     Args:
         log_likelihoods: (N, P), differentiable.
         pdf_ids: (N,) int64 numerator alignment.
         lattices: of the same utterances in the same order.
         acoustic_scale: factor of the log-likelihoods; graph scores have factor 1.
+        classes: (P,) int64 class of each pdf-id; None makes each its own.
 
     Returns:
         (B,) float64, in frames: 0 … the utterance's frames.
     """
     scores = arc_scores(log_likelihoods, lattices, acoustic_scale)
-    correct = lattices.emits & (pdf_ids[lattices.row] == lattices.pdf_id)
+    wanted, taken = pdf_ids[lattices.row], lattices.pdf_id
+    if classes is not None:
+        wanted, taken = classes[wanted], classes[taken]
+    correct = lattices.emits & (wanted == taken)
     return forward_backward(scores, correct.double(), lattices)[1]
 
 

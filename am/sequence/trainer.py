@@ -26,6 +26,12 @@ from am.sequence.objectives import (
 
 log = logging.getLogger(__name__)
 
+CRITERION_NAMES: dict[Criterion, str] = {
+    "smbr": "expected accuracy",
+    "mpfe": "expected phone accuracy",
+    "mmi": "MMI",
+}
+
 
 @dataclass(frozen=True)
 class SequenceLoss:
@@ -33,20 +39,23 @@ class SequenceLoss:
 
     A frame's loss is (1 − w) × criterion + w × cross-entropy ("F-smoothing": Su et al., "Error
     back propagation for sequence training of context-dependent deep networks for conversational
-    speech transcription", ICASSP 2013).  The criterion is 1 − expected accuracy with sMBR, the
-    negative log-likelihood ratio with MMI, each a frame.
+    speech transcription", ICASSP 2013).  The criterion is 1 − expected accuracy with sMBR and
+    MPFE, the negative log-likelihood ratio with MMI, each a frame.
 
     Attributes:
         denominators: the lattices by cut id.
         log_priors: (P,) natural log.
-        criterion: ``smbr`` or ``mmi``.
+        criterion: ``smbr``, ``mpfe`` or ``mmi``.
         cross_entropy_weight: w, 0 … 1.
+        phone_classes: (P,) int64 class of each pdf-id (:mod:`am.sequence.phone_classes`), for
+            ``mpfe``.
     """
 
     denominators: DenominatorStore
     log_priors: Tensor
     criterion: Criterion
     cross_entropy_weight: float
+    phone_classes: Tensor | None = None
 
     def lattices_of(self, batch: Batch) -> LatticeBatch:
         """The lattices of a batch's cuts, on its device.
@@ -66,14 +75,17 @@ class SequenceLoss:
 
     def criterion_sum(self, logits: Tensor, batch: Batch, lattices: LatticeBatch) -> Tensor:
         """() float64: expected accuracy in frames, or log-likelihood ratio; higher is better."""
-        objective = expected_accuracy if self.criterion == "smbr" else log_likelihood_ratio
         scale = self.denominators.acoustic_scale
-        return objective(logits - self.log_priors, batch.pdf_ids, lattices, scale).sum()
+        arguments = logits - self.log_priors, batch.pdf_ids, lattices, scale
+        if self.criterion == "mmi":
+            return log_likelihood_ratio(*arguments).sum()
+        classes = self.phone_classes if self.criterion == "mpfe" else None
+        return expected_accuracy(*arguments, classes).sum()
 
     def __call__(self, criterion_sum: Tensor, logits: Tensor, batch: Batch) -> Tensor:
         """() the loss, summed over the frames of a batch."""
         weight = self.cross_entropy_weight
-        best = batch.num_frames if self.criterion == "smbr" else 0.0
+        best = 0.0 if self.criterion == "mmi" else batch.num_frames
         loss = (1.0 - weight) * (best - criterion_sum)
         return loss + weight * hard_label_loss(logits, batch.pdf_ids)
 
@@ -116,7 +128,7 @@ class SequenceTrainer(Trainer):
         if frames > 0:
             log.info(
                 "%s %.4f a frame; the lattices hold the reference's senone in %.1f %% of frames",
-                "expected accuracy" if self._sequence_loss.criterion == "smbr" else "MMI",
+                CRITERION_NAMES[self._sequence_loss.criterion],
                 criterion / frames,
                 100 * held / frames,
             )

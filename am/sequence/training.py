@@ -1,4 +1,4 @@
-"""Sequence training of a network: sMBR or MMI over denominator lattices, after cross-entropy."""
+"""Sequence training of a network over denominator lattices, after cross-entropy."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from am.nnet.trainer import TrainerSettings
 from am.outputs import sha256_of_file
 from am.sequence.denominator import DenominatorStore
 from am.sequence.objectives import Criterion
+from am.sequence.phone_classes import phone_classes
 from am.sequence.trainer import SequenceLoss, SequenceTrainer
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ class SequenceSettings:
     """Sequence training (``conf/smbr.yaml``); the acoustic scale is that of the lattices.
 
     Attributes:
-        criterion: ``smbr`` or ``mmi``.
+        criterion: ``smbr``: expected accuracy of senones; ``mpfe``: of phones; ``mmi``: the
+            reference's share of the probability (:mod:`am.sequence.objectives`).
         cross_entropy_weight: share of cross-entropy in the loss, 0 … 1.
         epochs: passes over the labelled data.
         keep: weights of the ``last`` pass, or the ``best``: lowest dev cross-entropy, which
@@ -115,8 +117,15 @@ def train_sequence(
         if name == LABELED:
             manifest = _cuts_with_lattices(data, store, output)
         sources[name] = LabelledCuts(name, manifest, stored, settings.batching)
+    classes = None
+    if settings.criterion == "mpfe":
+        classes = torch.from_numpy(phone_classes(senones / "tree.json")).to(place)
     loss = SequenceLoss(
-        store, network.log_priors.to(place), settings.criterion, settings.cross_entropy_weight
+        store,
+        network.log_priors.to(place),
+        settings.criterion,
+        settings.cross_entropy_weight,
+        classes,
     )
     trainer = SequenceTrainer(
         loss,

@@ -14,20 +14,22 @@ A position counts only what is left of that list: each pdf-id is taken out of it
 list of a block's first frame is empty.
 
 Neighbouring frames share most of their pdf-ids, and logits far down lie close together, so the
-bytes are small numbers of uneven frequency.  A match with earlier bytes is chance, so only runs
-and Huffman codes are used, with codes of their own for ranks 0, 1, 2-3, 4-7, ..., whose
-statistics differ.
+bytes are small numbers of uneven frequency.  Ranks 0, 1, 2-3, 4-7, ..., whose statistics differ,
+have Huffman codes of their own (:mod:`am.soft_labels.byte_stream`).
+
+All logits of a frame are stored otherwise: :mod:`am.soft_labels.dense_codec`.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+from am.soft_labels.byte_stream import compress, decompress, high_bytes, join_bytes, low_bytes
 
 NAME = "soft-labels"
 VERSION = 1
@@ -103,12 +105,12 @@ class SoftLabelCodec:
         groups = [slice(*pair) for pair in pairwise(_group_bounds(self.top_k))]
         parts = [
             *(positions[group] for group in groups),
-            *(_low_bytes(gaps)[group] for group in groups),
-            _high_bytes(gaps),
-            _low_bytes(new),
-            _high_bytes(new),
+            *(low_bytes(gaps)[group] for group in groups),
+            high_bytes(gaps),
+            low_bytes(new),
+            high_bytes(new),
         ]
-        return _compress(parts)
+        return compress(parts)
 
     def decode(self, payload: bytes, num_frames: int) -> dict[str, np.ndarray]:
         """The record of a block of ``num_frames`` frames: ``pdf_ids`` uint16, ``logits`` float32.
@@ -116,18 +118,15 @@ class SoftLabelCodec:
         Raises:
             ValueError: the block is damaged.
         """
-        try:
-            content = np.frombuffer(zlib.decompress(payload), np.uint8)
-        except zlib.error as error:
-            raise ValueError(f"not a whole zlib stream: {error}") from error
+        content = decompress(payload)
         size = self.top_k * num_frames
         positions = content[:size].reshape(self.top_k, -1)
         if positions.shape[1] != num_frames or len(content) != 3 * size + 2 * _count_new(positions):
             raise ValueError(f"{len(content)} bytes do not fit {num_frames} frames")
-        gaps = _join_bytes(content[size : 3 * size]).reshape(self.top_k, num_frames)
+        gaps = join_bytes(content[size : 3 * size]).reshape(self.top_k, num_frames)
         levels = gaps.cumsum(axis=0, dtype=np.int32)
         logits = np.multiply(-levels.T, self.logit_step, order="C").astype(np.float32)
-        pdf_ids = _pdf_ids(positions, _join_bytes(content[3 * size :]))
+        pdf_ids = _pdf_ids(positions, join_bytes(content[3 * size :]))
         return {"pdf_ids": np.ascontiguousarray(pdf_ids.T), "logits": logits}
 
     def empty(self) -> dict[str, np.ndarray]:
@@ -155,17 +154,6 @@ def _group_bounds(top_k: int) -> list[int]:
     while bounds[-1] < top_k:
         bounds.append(min(2 * bounds[-1], top_k))
     return bounds
-
-
-def _compress(parts: list[np.ndarray]) -> bytes:
-    # The level means nothing for runs alone; memory level 9 holds 32,767 symbols a code.
-    compressor = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
-    pieces = []
-    for part in parts:
-        pieces.append(compressor.compress(part.tobytes()))
-        pieces.append(compressor.flush(zlib.Z_BLOCK))  # the next part gets another Huffman code
-    pieces.append(compressor.flush())
-    return b"".join(pieces)
 
 
 def _positions(pdf_ids: np.ndarray) -> np.ndarray:
@@ -206,17 +194,3 @@ def _pdf_ids(positions: np.ndarray, new: np.ndarray) -> np.ndarray:
 
 def _count_new(positions: np.ndarray) -> int:
     return int(np.count_nonzero(positions == NEW))
-
-
-def _low_bytes(values: np.ndarray) -> np.ndarray:
-    return (values & 0xFF).astype(np.uint8)
-
-
-def _high_bytes(values: np.ndarray) -> np.ndarray:
-    return (values >> 8).astype(np.uint8)
-
-
-def _join_bytes(content: np.ndarray) -> np.ndarray:
-    """(2 n,) all low bytes, then all high ones → (n,) uint16."""
-    low, high = content.reshape(2, -1)
-    return low + (high.astype(np.uint16) << 8)

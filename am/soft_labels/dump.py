@@ -1,11 +1,12 @@
-"""Soft labels: a teacher's k highest logits for every frame of unlabelled data, in shards.
+"""Soft labels: a teacher's k highest logits, or all, for every frame of unlabelled data, in shards.
 
 The cuts are dealt into shards in the manifest's order.  A shard is written aside, renamed, and
 only then described with its checksum, so that a killed dump goes on at the first unfinished shard
 and a damaged shard is made again alone.
 
 A stored logit is a log posterior (natural log): a logit less the logsumexp of all, by which the
-left-out senones' share is known.  How they are stored: :mod:`am.soft_labels.codec`.
+left-out senones' share is known.  How they are stored: :mod:`am.soft_labels.codec`, and where all
+are, :mod:`am.soft_labels.dense_codec`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,12 +29,15 @@ from lhotse import CutSet, MonoCut
 from torch import Tensor
 
 from am import outputs
+from am.coded_shards import Codec
 from am.errors import InputError
 from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
 from am.nnet.data import load_features
-from am.nnet.network import LoadedNetwork, load_network
+from am.nnet.network import WEIGHTS_NAME, LoadedNetwork
 from am.progress import track
 from am.soft_labels.codec import DEFAULT_LOGIT_STEP, MAX_PDFS, MAX_TOP_K, SoftLabelCodec
+from am.soft_labels.dense_codec import DenseSoftLabelCodec
+from am.soft_labels.ensemble import Ensemble
 from am.storage import STORE_NAME, shard_fault, shard_paths, write_shard, write_store_description
 
 log = logging.getLogger(__name__)
@@ -45,22 +50,23 @@ class DumpSettings:
     """What is stored, and how it is computed.
 
     Attributes:
-        top_k: logits a frame.
+        top_k: logits a frame, or ``all``.
         temperature: what the teacher's logits are divided by; above 1 makes flatter labels.
         logit_step: of the stored logits, which are off by half of it at most.
         cuts_per_shard: cuts in one shard.
         batch_seconds: speech in one forward pass.
     """
 
-    top_k: int = 20
+    top_k: int | Literal["all"] = 20
     temperature: float = 1.0
     logit_step: float = DEFAULT_LOGIT_STEP
     cuts_per_shard: int = 500
     batch_seconds: float = 200.0
 
-    @property
-    def codec(self) -> SoftLabelCodec:
-        """What encodes the shards."""
+    def codec(self, num_pdfs: int) -> Codec:
+        """What encodes the shards of a teacher of ``num_pdfs`` senones."""
+        if self.top_k == "all":
+            return DenseSoftLabelCodec(num_pdfs, self.logit_step)
         return SoftLabelCodec(self.top_k, self.logit_step)
 
 
@@ -71,6 +77,7 @@ def dump_soft_labels(
     settings: DumpSettings,
     jobs: int = 1,
     device: str = "auto",
+    other_models: Sequence[Path] = (),
 ) -> None:
     """Write the soft labels of a feature data folder; shards that are whole are kept.
 
@@ -78,15 +85,19 @@ def dump_soft_labels(
         unlabeled: feature data folder, LFBE.
         model: network folder of the teacher.
         output: the store to write (:class:`am.storage.RaggedStore`, kind ``soft labels``), with
-            ``pdf_ids`` (T', k) uint16 and ``logits`` (T', k) float32, highest first.
+            ``pdf_ids`` (T', k) uint16 and ``logits`` (T', k) float32, highest first; where all are
+            stored, in the order of the pdf-ids.
         settings: what is stored.
         jobs: processes, each making whole shards.
         device: auto, cpu, cuda or cuda:N.
+        other_models: more teachers of the same senones, whose logits are averaged with the first
+            one's (:mod:`am.soft_labels.ensemble`).
 
     Raises:
-        InputError: features or settings that do not fit the network.
+        InputError: features, settings or other teachers that do not fit the network.
     """
-    network = load_network(model, "cpu")
+    models = (model, *other_models)
+    network = Ensemble.load(models, "cpu").networks[0]
     _check_inputs(network, unlabeled, model, settings)
     manifests = _split(unlabeled, output, settings.cuts_per_shard)
     missing = _missing_shards(output, len(manifests))
@@ -98,14 +109,17 @@ def dump_soft_labels(
             "frame_shift": network.frame_shift,
             "fields": ["pdf_ids", "logits"],
             "num_shards": len(manifests),
-            "codec": settings.codec.describe(),
+            "codec": settings.codec(network.num_pdfs).describe(),
             "temperature": settings.temperature,
             "num_pdfs": network.num_pdfs,
             "tree_sha256": network.tree_sha256,
-            "model_sha256": outputs.sha256_of_file(model / "model.safetensors"),
+            "model_sha256": outputs.sha256_of_file(model / WEIGHTS_NAME),
+            "other_models_sha256": [
+                outputs.sha256_of_file(other / WEIGHTS_NAME) for other in other_models
+            ],
         },
     )
-    work = _Work(model, output, settings, device)
+    work = _Work(models, output, settings, device)
     _make_shards(work, {index: manifests[index] for index in missing}, jobs)
     shutil.rmtree(output / "cuts")
 
@@ -142,7 +156,7 @@ def reopen_damaged_store(store: Path) -> None:
 class _Work:
     """What a process needs to make shards."""
 
-    model: Path
+    models: tuple[Path, ...]
     output: Path
     settings: DumpSettings
     device: str
@@ -174,19 +188,20 @@ def _make_shards(work: _Work, manifests: Mapping[int, Path], jobs: int) -> None:
 
 
 def _make_shard(work: _Work, index: int, manifest: Path) -> None:
-    network = _loaded_once(work.model, work.device)
+    teachers = _loaded_once(work.models, work.device)
     cuts = list(CutSet.from_jsonl_lazy(manifest))
-    records = soft_labels_of(cuts, network, work.settings)
-    write_shard(work.output, index, records, work.settings.codec)
+    records = soft_labels_of(cuts, teachers, work.settings)
+    codec = work.settings.codec(teachers.networks[0].num_pdfs)
+    write_shard(work.output, index, records, codec)
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded_once(model: Path, device: str) -> LoadedNetwork:
-    return load_network(model, device)
+def _loaded_once(models: tuple[Path, ...], device: str) -> Ensemble:
+    return Ensemble.load(models, device)
 
 
 def soft_labels_of(
-    cuts: Sequence[MonoCut], network: LoadedNetwork, settings: DumpSettings
+    cuts: Sequence[MonoCut], teacher: LoadedNetwork | Ensemble, settings: DumpSettings
 ) -> list[Record]:
     """(cut id, fields) of each cut, in the given order; computed in batches of similar length.
 
@@ -196,17 +211,19 @@ def soft_labels_of(
     records: dict[str, dict[str, np.ndarray]] = {}
     for batch in batches_by_length(cuts, settings.batch_seconds):
         features = [torch.from_numpy(load_features(cut)) for cut in batch]
-        for cut, log_posteriors in zip(batch, network.batch_log_posteriors(features), strict=True):
-            records[cut.id] = _top_k_record(cut.id, log_posteriors, settings)
+        for cut, log_posteriors in zip(batch, teacher.batch_log_posteriors(features), strict=True):
+            records[cut.id] = _record(cut.id, log_posteriors, settings)
     return [(cut.id, records[cut.id]) for cut in cuts]
 
 
-def _top_k_record(
-    cut_id: str, log_posteriors: Tensor, settings: DumpSettings
-) -> dict[str, np.ndarray]:
+def _record(cut_id: str, log_posteriors: Tensor, settings: DumpSettings) -> dict[str, np.ndarray]:
     if settings.temperature != 1:
         log_posteriors = (log_posteriors / settings.temperature).log_softmax(-1)
-    logits, pdf_ids = _highest(log_posteriors, settings.top_k)
+    if settings.top_k == "all":
+        logits = log_posteriors.cpu().numpy()
+        pdf_ids = np.broadcast_to(np.arange(logits.shape[1]), logits.shape)
+    else:
+        logits, pdf_ids = _highest(log_posteriors, settings.top_k)
     if not np.isfinite(logits).all():
         raise InputError(
             f"cut {cut_id}: the teacher's outputs are not finite; look into this cut's features "
@@ -253,10 +270,10 @@ def _check_inputs(
             "the configuration of its training data"
         )
     largest = min(network.num_pdfs, MAX_TOP_K)
-    if not 1 <= settings.top_k <= largest:
+    if settings.top_k != "all" and not 1 <= settings.top_k <= largest:
         raise InputError(
             f"--top-k {settings.top_k}: {model} has {network.num_pdfs} senones; choose 1 to "
-            f"{largest}"
+            f"{largest}, or all"
         )
     if not 0 < settings.temperature < float("inf"):
         raise InputError(f"--temperature {settings.temperature}: must be above 0")

@@ -1,8 +1,13 @@
 """The losses against the dense formula and finite differences."""
 
+import math
+
+import pytest
 import torch
 
-from am.nnet.losses import hard_label_loss, soft_label_loss
+from am.nnet.data import Batch
+from am.nnet.losses import hard_label_loss, soft_label_loss, soft_label_weights
+from am.nnet.trainer import frame_loss
 
 
 def example(frames=5, senones=9, k=3, dtype=torch.float64):
@@ -63,3 +68,49 @@ def test_hard_loss_is_the_sum_over_frames():
     labels = pdf_ids[:, 0]
     expected = -sum(logits.log_softmax(-1)[t, labels[t]] for t in range(len(labels)))
     torch.testing.assert_close(hard_label_loss(logits, labels), expected)
+
+
+def test_frames_of_weight_one_make_the_plain_loss():
+    logits, pdf_ids, stored = example()
+    plain, ones = (
+        soft_label_loss(logits, pdf_ids, stored, weights)
+        for weights in (None, torch.ones(len(stored)))
+    )
+    torch.testing.assert_close(ones, plain)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits) for loss in (ones, plain)))
+
+
+def test_weighted_frames_are_the_weighted_sum_of_single_frames():
+    logits, pdf_ids, stored = example()
+    weights = torch.rand(len(stored), dtype=torch.float64)
+    single = [
+        weight * dense_loss(logits[n : n + 1], pdf_ids[n : n + 1], stored[n : n + 1])
+        for n, weight in enumerate(weights)
+    ]
+    torch.testing.assert_close(soft_label_loss(logits, pdf_ids, stored, weights), sum(single))
+    assert torch.autograd.gradcheck(lambda z: soft_label_loss(z, pdf_ids, stored, weights), logits)
+
+
+def test_weights_by_hand():
+    halves = [math.log(0.5), math.log(0.5)]
+    uneven = [math.log(0.6), math.log(0.2)]
+    sure = [0.0, -50.0]
+    stored = torch.tensor([halves, uneven, sure])
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
+    assert soft_label_weights(stored, "none") is None
+    assert soft_label_weights(stored, "confidence").tolist() == pytest.approx([0.5, 0.6, 1.0])
+    assert soft_label_weights(stored, "entropy").tolist() == pytest.approx(
+        [0.0, 1 - entropy, 1.0], abs=1e-6
+    )
+    assert soft_label_weights(stored[:, :1], "entropy").tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_batch_is_weighted_as_the_setting_says():
+    logits, pdf_ids, stored = example()
+    stored = stored.log_softmax(-1)
+    batch = Batch(("a",), torch.zeros(1, 15, 2), torch.tensor([15]), pdf_ids, stored)
+    torch.testing.assert_close(frame_loss(logits, batch), soft_label_loss(logits, pdf_ids, stored))
+    weights = stored.amax(-1).exp()
+    torch.testing.assert_close(
+        frame_loss(logits, batch, "confidence"), soft_label_loss(logits, pdf_ids, stored, weights)
+    )

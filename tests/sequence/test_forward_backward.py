@@ -63,6 +63,32 @@ def test_values_are_those_of_all_paths(seed: int) -> None:
     np.testing.assert_allclose(accuracy, [row[1] for row in expected], rtol=1e-10)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_phone_accuracy_is_that_of_all_paths(seed: int) -> None:
+    lattices, batch, log_likelihoods, pdf_ids = case(seed)
+    classes = np.array([0, 1, 0, 2])
+    first, expected = 0, []
+    for lattice in lattices:
+        rows = log_likelihoods[first : first + lattice.num_frames].numpy()
+        reference = pdf_ids[first : first + lattice.num_frames].numpy()
+        first += lattice.num_frames
+        found = list(paths(lattice))
+        scores = np.array(
+            [score + SCALE * rows[np.arange(len(path)), list(path)].sum() for path, score in found]
+        )
+        correct = [(classes[list(path)] == classes[reference]).sum() for path, _ in found]
+        weights = np.exp(scores - np.logaddexp.reduce(scores))
+        expected.append((weights * correct).sum())
+    of_pdf = torch.from_numpy(classes)
+    accuracy = expected_accuracy(log_likelihoods, pdf_ids, batch, SCALE, of_pdf)
+    np.testing.assert_allclose(accuracy, expected, rtol=1e-10)
+    assert (accuracy >= expected_accuracy(log_likelihoods, pdf_ids, batch, SCALE)).all()
+    assert torch.autograd.gradcheck(
+        lambda x: expected_accuracy(x, pdf_ids, batch, SCALE, of_pdf),
+        (log_likelihoods.requires_grad_(),),
+    )
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_gradients(seed: int) -> None:
     _, batch, log_likelihoods, pdf_ids = case(seed)

@@ -52,7 +52,7 @@ def records(draw: st.DrawFn) -> Record:
         min(num_pdfs, draw(st.sampled_from([1, 2, 3, 20, MAX_TOP_K]))),
         num_pdfs,
         draw(st.sampled_from([0.0, 0.9, 1.0])),
-        draw(st.sampled_from([0.0, 0.02, 2.0, 100.0])),
+        draw(st.sampled_from([0.0, 0.02, 2.0, 10.0])),
     )
 
 

@@ -29,18 +29,21 @@ from tests.nnet.small_data import CHANNELS, NUM_PDFS, make_features
 SETTINGS = DumpSettings(top_k=4, cuts_per_shard=5, batch_seconds=2.0)
 
 
-@pytest.fixture
-def teacher(tmp_path):
+def make_teacher(folder, seed=7, tree="some tree", channels=CHANNELS):
     """An untrained bidirectional network."""
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     front_end = LowFrameRateFrontEnd(
-        torch.full((CHANNELS,), -7.0), torch.zeros(CHANNELS), torch.ones(CHANNELS), 100.0
+        torch.full((channels,), -7.0), torch.zeros(channels), torch.ones(channels), 100.0
     )
     model = AcousticModel(LstmSettings(2, 8, True), front_end.output_dim, NUM_PDFS)
-    folder = tmp_path / "teacher"
     folder.mkdir()
-    save_network(folder, model, front_end, torch.zeros(NUM_PDFS), "some tree")
+    save_network(folder, model, front_end, torch.zeros(NUM_PDFS), tree)
     return folder
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    return make_teacher(tmp_path / "teacher")
 
 
 @pytest.fixture
@@ -76,6 +79,20 @@ def test_the_highest_log_posteriors_are_stored(tmp_path, teacher, unlabeled, job
         )
 
 
+def test_all_logits_are_stored_by_pdf_id(tmp_path, teacher, unlabeled):
+    output = tmp_path / "soft_labels"
+    settings = dataclasses.replace(SETTINGS, top_k="all")
+    dump_soft_labels(unlabeled, teacher, output, settings, 1, "cpu")
+    check_store(output)
+    store, network = RaggedStore(output), load_network(teacher)
+    for cut in open_feature_data(unlabeled):
+        record, expected = store[cut.id], network.log_posteriors(load_features(cut)).numpy()
+        np.testing.assert_array_equal(
+            record["pdf_ids"], np.tile(np.arange(NUM_PDFS), (len(expected), 1))
+        )
+        np.testing.assert_allclose(record["logits"], expected, atol=0.05)
+
+
 def test_temperature_and_step(tmp_path, teacher, unlabeled):
     output = tmp_path / "soft_labels"
     settings = dataclasses.replace(SETTINGS, temperature=2.0, logit_step=0.01)
@@ -92,6 +109,37 @@ def test_temperature_and_step(tmp_path, teacher, unlabeled):
         stored = record["pdf_ids"].astype(np.int64)
         expected = np.log(np.take_along_axis(posteriors, stored, 1))
         np.testing.assert_allclose(record["logits"], expected, atol=0.00501)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_several_teachers_are_their_averaged_logits(tmp_path, teacher, unlabeled, jobs):
+    teachers = [teacher, *(make_teacher(tmp_path / f"teacher{n}", seed=n) for n in (8, 9))]
+    output = tmp_path / "soft_labels"
+    dump_soft_labels(unlabeled, teacher, output, SETTINGS, jobs, "cpu", teachers[1:])
+    store, networks = RaggedStore(output), [load_network(folder) for folder in teachers]
+    assert len(set(store.description["other_models_sha256"])) == 2
+    for cut in open_feature_data(unlabeled):
+        features = torch.from_numpy(load_features(cut))
+        logits = []
+        for network in networks:
+            vectors, lengths = network.front_end(features[None], torch.tensor([len(features)]))
+            with torch.inference_mode():
+                logits.append(network.model.frame_logits(vectors, lengths).double().numpy())
+        mean = sum(logits) / len(logits)
+        expected = mean - np.log(np.exp(mean).sum(1, keepdims=True))
+        record = store[cut.id]
+        stored = record["pdf_ids"].astype(np.int64)
+        chosen = np.take_along_axis(expected, stored, 1)
+        np.testing.assert_allclose(record["logits"], chosen, atol=0.05)
+        np.testing.assert_allclose(chosen, -np.sort(-expected, axis=1)[:, :4], atol=1e-5)
+
+
+def test_teachers_that_do_not_fit_each_other_are_named(tmp_path, teacher, unlabeled):
+    other_tree = make_teacher(tmp_path / "other_tree", tree="another tree")
+    wider = make_teacher(tmp_path / "wider", channels=CHANNELS + 1)
+    for other, complaint in ((other_tree, "another tree than"), (wider, "the same features")):
+        with pytest.raises(InputError, match=complaint):
+            dump_soft_labels(unlabeled, teacher, tmp_path / "out", SETTINGS, 1, "cpu", [other])
 
 
 def test_a_teacher_that_diverged_is_named(tmp_path, teacher, unlabeled):

@@ -88,7 +88,8 @@ decode_model() {
       --jobs "$jobs" "$model/graph" "$data/test/mfcc" "$model" "$model/transforms_test"
     transforms=(--transforms "$model/transforms_test")
   fi
-  steps/decode_grid.py --jobs "$jobs" ${transforms[@]+"${transforms[@]}"} \
+  # The lattice decoder has no bound on the number of tokens, so its beam is below Kaldi's 13.
+  steps/decode_grid.py --set beam=11 --jobs "$jobs" ${transforms[@]+"${transforms[@]}"} \
     "$model/graph" "$data/test/mfcc" "$model" "$model/grid_test"
   steps/score.py --seed "$seed" "$data/test/mfcc" "$model/grid_test/best" "$model/score_test"
 }
