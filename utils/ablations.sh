@@ -13,7 +13,7 @@
 #   supervised_smbr, scheduled_smbr     sMBR after it
 #   teacher, teacher_smbr   the teacher, from the recipe's seed alone
 #   unlabeled_N_M           scheduled, N/M of the unlabelled speech
-#   top_k_N                 scheduled, N logits a frame
+#   top_k_N, top_k_all      scheduled, N logits a frame, or those of all senones
 #
 # The recipe's own systems stand for their rows at the recipe's seed; they are only read.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from lhotse import CutSet
 
+from am.alignment.senone_labels import KIND as LABEL_KIND
 from am.errors import InputError
 from am.features.feature_data import CUTS_NAME
 from am.outputs import DONE_NAME
@@ -67,7 +68,7 @@ class AblationRow:
 
     @property
     def top_k(self) -> int | None:
-        """Stored logits a frame; None with hard labels or none."""
+        """Stored logits a frame; None with all of them, with hard labels or with none."""
         if self.labels is None:
             return None
         codec = read_json(self.labels / STORE_NAME).get("codec", {})
@@ -77,7 +78,9 @@ class AblationRow:
         """What the unlabelled speech was labelled with."""
         if self.labels is None:
             return NOTHING
-        return "hard" if self.top_k is None else f"soft, k = {self.top_k}"
+        if read_json(self.labels / STORE_NAME).get("kind") == LABEL_KIND:
+            return "hard"
+        return "soft, all" if self.top_k is None else f"soft, k = {self.top_k}"
 
     def is_scored(self, test_sets: Sequence[str]) -> bool:
         """Whether every run is scored on every test set."""

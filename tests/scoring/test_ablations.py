@@ -61,7 +61,7 @@ def rows_file(tmp_path: Path) -> Path:
     """Three systems, one alone, one with soft and one with hard labels."""
     unlabeled = make_unlabeled(tmp_path / "unlabeled", 3)
     labels = {ALONE: "-"}
-    for name, codec in ((SOFT, {"codec": {"top_k": 20}}), (HARD, {})):
+    for name, codec in ((SOFT, {"codec": {"top_k": 20}}), (HARD, {"kind": "pdf-ids"})):
         folder = tmp_path / f"labels{len(labels)}"
         folder.mkdir()
         (folder / "store.json").write_text(json.dumps(codec))
@@ -108,6 +108,14 @@ def test_rates_are_means_over_runs_and_changes_are_of_the_means(rows_file: Path)
     assert [cell.split()[0] for cell in soft[5:]] == ["25.0", "40.0", "32.5"]
     assert [cell.split("] ")[1] for cell in soft[5:]] == ["−44.4 %", "−38.5 %", "−40.9 %"]
     assert cells(rates, HARD)[4] == "hard"
+
+
+def test_labels_of_all_senones_are_told_apart(rows_file: Path) -> None:
+    store = rows_file.parent / "labels1" / "store.json"
+    store.write_text(json.dumps({"kind": "soft labels", "codec": {"num_pdfs": 500}}))
+    row = read_rows(rows_file, TESTS)[1]
+    assert row.labels_for_people() == "soft, all"
+    assert curve_points([row], "top_k", TESTS) == {}
 
 
 def test_the_interval_of_one_run_is_the_plain_bootstrap(rows_file: Path) -> None:
