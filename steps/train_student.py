@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a student on soft labels of unlabelled and hard labels of labelled data."""
+"""Train a student on a teacher's labels of unlabelled and hard labels of labelled data."""
 
 import argparse
 import dataclasses
@@ -10,12 +10,13 @@ from commandline import Tool
 
 tool = Tool(
     summary="Train an LSTM acoustic model by scheduled learning: parts of the unlabelled data "
-    "with a teacher's soft labels, and passes over the labelled data.",
+    "with a teacher's labels, soft or hard, and passes over the labelled data.",
     reads=[
         "LABELED, UNLABELED, DEV: feature data folders, LFBE (steps/make_features.py)",
         "SENONES/tree.json: the senones (steps/cluster_senones.py)",
         "LABELS/labeled, LABELS/dev: a pdf-id every 30 ms (steps/make_senone_labels.py)",
-        "SOFT_LABELS: the unlabelled data's soft labels (steps/dump_soft_labels.py)",
+        "SOFT_LABELS: the unlabelled data's soft labels (steps/dump_soft_labels.py), or hard ones "
+        "(steps/make_pseudo_labels.py)",
     ],
     writes=[
         "OUTPUT: a network folder, as steps/train_ce.py writes",

@@ -12,11 +12,12 @@
 #   sat                    true: also speaker-adaptive GMMs, whose alignments train the networks
 #   smbr                   true: also sequence training (stages 8 and 13)
 #   jobs, device, seed, stage, stop_stage, redo
+#   timings                file of the stages' times; unset for the usual one
 
 mkdir -p "$exp"
 export MEGAHOUR_REDO=$redo
 export MEGAHOUR_WORK_MARK=$exp/.worked
-timings=$exp/timings.tsv
+timings=${timings:-$exp/timings.tsv}
 current_stage=
 [ "$redo" = true ] && rm -f "$timings"
 

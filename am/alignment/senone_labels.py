@@ -59,21 +59,48 @@ def write_senone_labels(alignment_folder: Path, senones: Path, output: Path) -> 
             )
             yield cut_id, {FIELD: pdf_ids_of_windows(tree, low_rate_windows(windows))}
 
-    remaining = labels()
+    num_cuts = write_label_store(
+        output,
+        labels(),
+        frame_shift=round(STACKED_FRAMES * alignment.store.frame_shift, 6),
+        num_pdfs=tree.num_pdfs,
+        tree_sha256=sha256_of_file(senones / "tree.json"),
+    )
+    log.info("labels of %d cuts, %d senones", num_cuts, tree.num_pdfs)
+
+
+def write_label_store(
+    output: Path,
+    labels: Iterator[tuple[str, Record]],
+    *,
+    frame_shift: float,
+    num_pdfs: int,
+    tree_sha256: str,
+) -> int:
+    """Write a store of kind ``pdf-ids`` and return its number of cuts.
+
+    Args:
+        output: the store.
+        labels: cut id and record, its only field ``pdf_ids``.
+        frame_shift: from one label to the next, in seconds.
+        num_pdfs, tree_sha256: of the tree.
+    """
+    num_cuts = 0
     for num_shards in itertools.count():
-        records = list(itertools.islice(remaining, CUTS_PER_SHARD))
+        records = list(itertools.islice(labels, CUTS_PER_SHARD))
         if not records:
             break
         write_shard(output, num_shards, records)
+        num_cuts += len(records)
     write_store_description(
         output,
         {
             "kind": KIND,
-            "frame_shift": round(STACKED_FRAMES * alignment.store.frame_shift, 6),
+            "frame_shift": frame_shift,
             "fields": [FIELD],
             "num_shards": num_shards,
-            "num_pdfs": tree.num_pdfs,
-            "tree_sha256": sha256_of_file(senones / "tree.json"),
+            "num_pdfs": num_pdfs,
+            "tree_sha256": tree_sha256,
         },
     )
-    log.info("labels of %d cuts, %d senones", len(alignment.store), tree.num_pdfs)
+    return num_cuts

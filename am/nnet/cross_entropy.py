@@ -36,17 +36,19 @@ from am.nnet.schedule import (
     LABELED,
     Pass,
     ScheduleSettings,
-    describe_plan,
     labeled_plan,
     part_name,
     scheduled_plan,
 )
 from am.nnet.trainer import Trainer, TrainerSettings
+from am.nnet.training_plan import TrainingPlan, size_of
 from am.outputs import sha256_of_file
 from am.storage import RaggedStore, check_store
 from am.tree.context_tree import ContextTree
 
 log = logging.getLogger(__name__)
+
+MAX_PLAN_ROWS = 12  # in the log; utils/show_schedule.py shows all
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,12 @@ class StudentSettings:
 
 @dataclass(frozen=True)
 class SoftLabelledData:
-    """Feature data without transcripts, and their soft labels."""
+    """Feature data without transcripts, and a teacher's labels.
+
+    Attributes:
+        features: feature data folder, LFBE.
+        soft_labels: soft labels, or pdf-ids of the teacher's best paths.
+    """
 
     features: Path
     soft_labels: Path
@@ -141,16 +148,19 @@ def train_student(
     settings: StudentSettings,
     device: str = "auto",
 ) -> None:
-    """Train a network on soft labels of unlabelled data and hard labels of labelled data.
+    """Train a network on a teacher's labels of unlabelled data and hard labels of labelled data.
 
     Args:
         labeled, dev, senones, labels, output, device: as in :func:`train_cross_entropy`.
-        unlabeled: LFBE and soft labels of the unlabelled data.
+        unlabeled: LFBE and the teacher's labels of the unlabelled data.
         settings: network, schedule and training.
     """
     prepared = _Preparation(labeled, dev, senones, labels, output, settings)
     soft = open_labels(
-        unlabeled.soft_labels, "soft labels", prepared.num_pdfs, prepared.label_frame_shift
+        unlabeled.soft_labels,
+        _kind_of_teacher_labels(unlabeled.soft_labels),
+        prepared.num_pdfs,
+        prepared.label_frame_shift,
     )
     _check_tree(soft, prepared.tree_sha256)
     check_store(unlabeled.soft_labels)
@@ -241,8 +251,12 @@ class _Preparation:
         torch.manual_seed(settings.trainer.seed)
         model = AcousticModel(settings.lstm, front_end.output_dim, self.num_pdfs)
         log.info("%d parameters, %d senones, on %s", model.num_parameters(), self.num_pdfs, device)
-        frames = {name: source.num_frames for name, source in sources.items()}
-        for line in describe_plan(plan, frames, self.label_frame_shift):
+        sizes = {
+            name: size_of(source.cuts(), settings.batching, settings.trainer.chunk_seconds)
+            for name, source in sources.items()
+        }
+        told = TrainingPlan(plan, sizes, settings.trainer, self.label_frame_shift)
+        for line in told.lines(at_most=MAX_PLAN_ROWS):
             log.info("plan: %s", line)
         trainer = Trainer(
             model, front_end, plan, sources, self._dev_cuts, settings.trainer, self._output, device
@@ -293,6 +307,11 @@ class _FeaturesOf:
     def __iter__(self) -> Iterator[np.ndarray]:
         cuts = itertools.chain.from_iterable(map(open_feature_data, self._folders))
         return (load_features(cut) for cut in itertools.islice(cuts, 0, None, self._every))
+
+
+def _kind_of_teacher_labels(folder: Path) -> str:
+    """Soft labels unless the store holds hard ones."""
+    return "pdf-ids" if RaggedStore(folder).kind == "pdf-ids" else "soft labels"
 
 
 def _check_tree(labels: RaggedStore, tree_sha256: str) -> None:

@@ -24,6 +24,7 @@ from am.nnet.averaging import WeightAverage, save_weights
 from am.nnet.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from am.nnet.chunks import chunk_logits, chunks_of, vectors_of_chunk
 from am.nnet.data import Batch, LabelledCuts
+from am.nnet.learning_rate import learning_rate_of_update
 from am.nnet.losses import (
     SoftLabelWeighting,
     hard_label_loss,
@@ -241,11 +242,13 @@ class Trainer:
         return True
 
     def _learning_rate(self, one: Pass) -> float:
-        settings, state = self.settings, self.state
-        warm_up = min(1.0, (state.num_updates + 1) / max(settings.warm_up_updates, 1))
-        decay = settings.final_learning_rate_ratio ** (state.frames_done / self._total_frames)
-        factor = one.learning_rate_factor * state.newbob_scale
-        return settings.learning_rate * warm_up * decay * factor
+        state = self.state
+        return learning_rate_of_update(
+            self.settings,
+            state.num_updates + 1,
+            state.frames_done / self._total_frames,
+            one.learning_rate_factor * state.newbob_scale,
+        )
 
     def _skip(self, batch: Batch) -> None:
         self.state.skipped_batches += 1

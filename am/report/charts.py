@@ -98,12 +98,14 @@ class Line:
         points: x and y, finite.
         class_: of its looks.
         rings: points to be marked.
+        intervals: x, and the lowest and highest y there.
     """
 
     label: str
     points: Sequence[Point]
     class_: str
     rings: Sequence[Point] = ()
+    intervals: Sequence[tuple[float, float, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def line_chart(
     *,
     x_title: str,
     label_width: float = 0.0,
+    x_ticks: Sequence[float] | None = None,
 ) -> Markup:
     """Panels one above the other with the same x axis, each line labelled at its end.
 
@@ -135,18 +138,21 @@ def line_chart(
         key: distinguishes the picture within its page.
         title: what it shows.
         panels: from top to bottom, each with a line that has a point.
-        x_title: what x counts: whole numbers.
+        x_title: what x counts: whole numbers, unless ``x_ticks`` are given.
         label_width: of the labels' column, to be shared by charts.
+        x_ticks: where the x axis is labelled, as far as there is room, in rising order.
     """
     lines = [line for panel in panels for line in panel.lines]
     xs = [x for line in lines for x, _ in line.points]
     right = LINES_WIDTH - 10 - label_width
-    across = Scale(min(xs), max(max(xs), min(xs) + 1), 40, right)
+    least = 1.0 if x_ticks is None else 0.0
+    across = Scale(min(xs), max(max(xs), min(xs) + least), 40, right)
+    ticks = across.ticks(TICKS_ON_X, whole=True) if x_ticks is None else _apart(x_ticks, across)
     parts = []
     top = 28.0
     for panel in panels:
         parts.append(svg.text(0, top - 15, panel.title, class_="panel-title"))
-        parts.append(_panel(panel, across, top, top + PANEL_HEIGHT))
+        parts.append(_panel(panel, across, ticks, top, top + PANEL_HEIGHT))
         top += PANEL_HEIGHT + PANEL_GAP
     bottom = top - PANEL_GAP
     parts.append(svg.text(right, bottom + 30, x_title, anchor="end", class_="tick"))
@@ -159,17 +165,33 @@ def line_chart(
     return svg.picture(key, LINES_WIDTH, bottom + 36, title, told, *parts)
 
 
-def _panel(panel: Panel, across: Scale, top: float, bottom: float) -> Markup:
+def _apart(ticks: Sequence[float], across: Scale) -> list[float]:
+    """The first and last ticks, and those between whose labels do not run into others'."""
+    kept = [ticks[-1]]
+    for tick in (ticks[0], *reversed(ticks[1:-1])):
+        width = svg.text_width(svg.number(tick))
+        if all(abs(across(tick) - across(other)) > width + 6 for other in kept):
+            kept.append(tick)
+    return sorted(kept)
+
+
+def _panel(
+    panel: Panel, across: Scale, ticks: Sequence[float], top: float, bottom: float
+) -> Markup:
     values = [y for line in panel.lines for _, y in line.points]
     low, high = panel.range or svg.rounded_domain(values, TICKS_ON_Y)
     up = Scale(low, high, bottom, top)
     parts = [
         svg.y_axis(up, across.start, across.end, up.ticks(TICKS_ON_Y)),
-        svg.x_axis(across, bottom, bottom, across.ticks(TICKS_ON_X, whole=True)),
+        svg.x_axis(across, bottom, bottom, ticks),
     ]
     for line in panel.lines:
         drawn = [(across(x), up(y)) for x, y in line.points]
         parts.append(svg.polyline(drawn, f"line {line.class_}"))
+        parts += [
+            svg.segment((across(x), up(low)), (across(x), up(high)), "interval")
+            for x, low, high in line.intervals
+        ]
         parts += [svg.circle((across(x), up(y)), 3, f"ring {line.class_}") for x, y in line.rings]
         # A line of one point has no length.
         parts.append(svg.circle(drawn[-1], 2.5, f"dot {line.class_}"))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 from am.report.markup import Markup, element, join
-
-STYLE_NAME = "report.css"
+from am.report.style import PAGE_STYLE, PICTURE_STYLE, style
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,6 @@ def page(title: str, lead: Sequence[Markup], sections: Sequence[Section]) -> str
         lead: below the title: what it comes to.
         sections: in their order.
     """
-    style = resources.files("am.report").joinpath(STYLE_NAME).read_text(encoding="utf-8")
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -115,7 +112,7 @@ def page(title: str, lead: Sequence[Markup], sections: Sequence[Section]) -> str
         element("title", title),
         # Without it, a browser asks the server for an icon.
         element("link", rel="icon", href="data:,"),
-        element("style", Markup(f"\n{style}")),
+        element("style", style(PICTURE_STYLE, PAGE_STYLE)),
     )
     links = [element("li", element("a", one.title, href=f"#{one.key}")) for one in sections]
     contents = element("nav", element("ul", *links), aria_label="Sections")

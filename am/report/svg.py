@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from am.report.markup import Markup, element, join
+from am.report.style import PICTURE_STYLE, style
 
 FONT_SIZE = 12.0
 # Mean width of a character of a sans-serif type, as a share of its size, on the safe side.
@@ -123,6 +124,16 @@ def picture(
         role="img",
         aria_labelledby=" ".join(names),
     )
+
+
+def document(drawing: Markup) -> str:
+    """A picture as the content of a file of its own, its style inside."""
+    start = "<svg "
+    assert drawing.startswith(start)
+    inside = drawing.index(">") + 1
+    head = f'{start}xmlns="http://www.w3.org/2000/svg" {drawing[len(start) : inside]}'
+    ground = element("rect", width="100%", height="100%", class_="ground")
+    return f"{head}{element('style', style(PICTURE_STYLE))}{ground}{drawing[inside:]}\n"
 
 
 def text(x: float, y: float, content: str, *, anchor: str = "start", class_: str = "") -> Markup:

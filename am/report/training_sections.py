@@ -17,7 +17,7 @@ from am.report import svg
 from am.report.charts import TICKS_ON_Y, Line, Panel, line_chart
 from am.report.markup import Markup, element
 from am.report.page import Section, figure, grid, paragraph
-from am.report.schedule_picture import schedule_picture
+from am.report.schedule_picture import schedule_picture, trained_passes
 from am.report.sources import ReportSources
 from am.scoring.systems import read_json
 
@@ -166,17 +166,14 @@ def _schedule_section(networks: Mapping[str, TrainingHistory]) -> Section | None
     figures = []
     for index, (name, rows) in enumerate(scheduled.items()):
         settings = read_json(networks[name].folder / DONE_NAME).get("settings", {})
-        drawing = schedule_picture(f"schedule-{index}", name, rows, settings, longest, highest)
+        title = f"What {name} was trained on, and how fast"
+        passes = trained_passes(rows, settings)
+        drawing = schedule_picture(f"schedule-{index}", title, passes, longest, highest)
         figures.append(figure(drawing, name, _schedule_note(settings.get("schedule", {}))))
-    swatches = [
-        element("span", element("span", class_=f"swatch {class_}"), f" {class_}", class_="legend")
-        for class_ in (UNLABELLED, LABELLED)
-    ]
     note = paragraph(
         "What was trained when, and how fast: a block is a pass over a part of the unlabelled "
         "speech, with the part's number, or over all labelled speech; the line above it is the "
         "learning rate.",
-        *swatches,
     )
     return Section("schedule", "Scheduled learning", [note, grid(figures, "wide")])
 
@@ -190,10 +187,11 @@ def _schedule_rows(history: TrainingHistory) -> list[dict[str, Any]]:
 def _schedule_note(settings: Mapping[str, Any]) -> str:
     if not {"schedule", "epochs", "parts"} <= settings.keys():
         return ""
-    factor = settings.get("labeled_learning_rate_factor", 1)
+    factor = settings.get("labeled_learning_rate_factor", 1.0)
+    factors = ", ".join(f"{one:g}" for one in ([factor] if isinstance(factor, float) else factor))
     return (
         f"{settings['schedule']}; {settings['epochs']} times through {settings['parts']} parts; "
-        f"learning rate × {factor:g} on labelled speech"
+        f"learning rate × {factors} on labelled speech"
     )
 
 

@@ -4,7 +4,12 @@ Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance
 ICASSP 2004: utterances (or speakers) are drawn with replacement, as many as there are, many
 times; the error rates of the draws spread as those of other test sets would.
 
-Shapes: N units (utterances or speakers), R replications.
+A system that was trained several times, from different seeds, has an error rate that also depends
+on the seeds: a draw then also takes as many of its runs as there are, with replacement, and means
+their rates over the same drawn units.  Two or three runs show little of the seeds' spread; the
+intervals are then too narrow rather than too wide.
+
+Shapes: N units (utterances or speakers), S runs of a system, R replications.
 """
 
 from __future__ import annotations
@@ -49,15 +54,17 @@ class Comparison:
 def wer_interval(
     errors: np.ndarray, words: np.ndarray, *, seed: int, replications: int = 10_000
 ) -> Interval:
-    """95 % interval of the word error rate.
+    """95 % interval of the word error rate, or of its mean over runs.
 
     Args:
-        errors, words: (N,) errors and reference words of each unit; some words.
+        errors: (N,) errors of each unit, or (S, N) of each run.
+        words: (N,) reference words of each unit; some.
         seed: of the draws.
         replications: R.
     """
-    totals = resampled_totals(np.stack([errors, words], axis=1), seed, replications)
-    return _interval(_rate(totals[:, 0], totals[:, 1]))
+    runs = np.atleast_2d(errors)
+    totals = resampled_totals(np.stack([*runs, words], axis=1), seed, replications)
+    return _interval(_rate(_mean_of_drawn_runs(totals[:, :-1], seed, 0), totals[:, -1]))
 
 
 def compare(
@@ -68,18 +75,21 @@ def compare(
     seed: int,
     replications: int = 10_000,
 ) -> Comparison:
-    """Compare two systems; each draw takes the same units of both.
+    """Compare two systems; each draw takes the same units of both, but runs of each by itself.
 
     Args:
-        first, second: (N,) errors of each unit under either system.
+        first, second: (N,) errors of each unit under either system, or (S, N) of each of its runs.
         words: (N,) reference words of each unit.
         seed: of the draws.
         replications: R.
     """
-    totals = resampled_totals(np.stack([second - first, words], axis=1), seed, replications)
-    differences = _rate(totals[:, 0], totals[:, 1])
+    before, after = np.atleast_2d(first), np.atleast_2d(second)
+    totals = resampled_totals(np.stack([*before, *after, words], axis=1), seed, replications)
+    errors_before = _mean_of_drawn_runs(totals[:, : len(before)], seed, 0)
+    errors_after = _mean_of_drawn_runs(totals[:, len(before) : -1], seed, 1)
+    differences = _rate(errors_after - errors_before, totals[:, -1])
     return Comparison(
-        difference=float((second - first).sum() / words.sum()),
+        difference=float((after.mean(axis=0) - before.mean(axis=0)).sum() / words.sum()),
         interval=_interval(differences),
         probability_of_improvement=float(
             np.mean(differences < 0) + 0.5 * np.mean(differences == 0)
@@ -96,9 +106,10 @@ def matched_pairs_p_value(first: np.ndarray, second: np.ndarray) -> float:
     whole utterances as segments).
 
     Args:
-        first, second: (N,) errors of each unit.
+        first, second: (N,) errors of each unit, or (S, N) of each run, whose means are tested:
+            the answer holds for these runs, not for others.
     """
-    differences = (second - first).astype(np.float64)
+    differences = np.atleast_2d(second).mean(axis=0) - np.atleast_2d(first).mean(axis=0)
     if not differences.any():
         return 1.0
     if len(differences) < 2:
@@ -129,6 +140,16 @@ def resampled_totals(columns: np.ndarray, seed: int, replications: int) -> np.nd
         for column in range(columns.shape[1]):
             totals[begin:end, column] = values[drawn, column].sum(axis=1)
     return totals
+
+
+def _mean_of_drawn_runs(totals: np.ndarray, seed: int, system: int) -> np.ndarray:
+    """(R,) means of runs drawn with replacement from the columns of ``totals`` (R, S)."""
+    num_runs = totals.shape[1]
+    if num_runs == 1:
+        return np.asarray(totals[:, 0])
+    drawn = np.random.default_rng([seed, system]).integers(num_runs, size=totals.shape)
+    means: np.ndarray = np.take_along_axis(totals, drawn, axis=1).mean(axis=1)
+    return means
 
 
 def _rate(errors: np.ndarray, words: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def results_table(
         _schedule_section(rows, columns, reference, seed) if reference else "",
         _timing_section(timings) if timings else "",
         _command_section(rows),
-        _machine_section(seed),
+        machine_section(seed),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -108,13 +108,13 @@ def _wer_cell(row: System, test_sets: Sequence[str], reference: System | None, s
         return NOTHING
     errors, words = error_columns(row.errors_by_cut(test_sets).values())
     interval = wer_interval(errors, words, seed=seed)
-    cell = f"{100 * errors.sum() / words.sum():.1f} {_percent_interval(interval)}"
+    cell = f"{100 * errors.sum() / words.sum():.1f} {percent_interval(interval)}"
     if reference is None or reference is row or any(t not in reference.scores for t in test_sets):
         return cell
     before, _ = error_columns(reference.errors_by_cut(test_sets).values())
     if before.sum() == 0:
         return cell
-    return f"{cell} {_percent(errors.sum() / before.sum() - 1, '+')}"
+    return f"{cell} {percent(errors.sum() / before.sum() - 1, '+')}"
 
 
 def _comparison_section(
@@ -130,7 +130,7 @@ def _comparison_section(
         for name, tests in groups:
             comparison = _compare(reference, row, tests, seed)
             if comparison is not None:
-                table.append([row.name, name, *_comparison_cells(comparison)])
+                table.append([row.name, name, *comparison_cells(comparison)])
     if not table:
         return ""
     header = ["system", "test set", "difference", "P(better)", "p-value"]
@@ -142,9 +142,10 @@ def _comparison_section(
     return f"## Significance\n\n{note}\n\n{markdown_table(header, table)}"
 
 
-def _comparison_cells(comparison: Comparison) -> list[str]:
+def comparison_cells(comparison: Comparison) -> list[str]:
+    """Difference in percent points with its interval, probability of improvement, p-value."""
     p_value = comparison.p_value
-    difference = f"{100 * comparison.difference:+.2f} {_percent_interval(comparison.interval, 2)}"
+    difference = f"{100 * comparison.difference:+.2f} {percent_interval(comparison.interval, 2)}"
     return [
         difference.replace("-", "−"),
         f"{comparison.probability_of_improvement:.3f}",
@@ -189,12 +190,12 @@ def _schedule_section(
         "## Schedule\n\n"
         f"Against “{baseline.name}”, over all test sets, the interleaved schedule "
         f"(“{interleaved.name}”) changes the word error rate by "
-        f"{_percent(-reduction[INTERLEAVED], '+')} relative, the segregated one "
-        f"(“{segregated.name}”) by {_percent(-reduction[SEGREGATED], '+')}"
+        f"{percent(-reduction[INTERLEAVED], '+')} relative, the segregated one "
+        f"(“{segregated.name}”) by {percent(-reduction[SEGREGATED], '+')}"
     )
     if min(reduction.values()) > 0:
         more = reduction[INTERLEAVED] / reduction[SEGREGATED] - 1
-        text += f": the reduction is {_percent(abs(more))} {'larger' if more >= 0 else 'smaller'}"
+        text += f": the reduction is {percent(abs(more))} {'larger' if more >= 0 else 'smaller'}"
     return (
         f"{text}. Bootstrap probability that interleaved is better than segregated: "
         f"{between.probability_of_improvement:.3f}."
@@ -229,7 +230,8 @@ def _command_section(rows: Sequence[System]) -> str:
     return "## Commands\n\n```\n" + "\n".join(commands) + "\n```"
 
 
-def _machine_section(seed: int) -> str:
+def machine_section(seed: int) -> str:
+    """When and with what the table was made."""
     today = date.today().isoformat()
     facts = [
         f"{today}; {cpu_count()} cores, {_cpu_name()}; {platform.system()} {platform.machine()}",
@@ -248,9 +250,11 @@ def _cpu_name() -> str:
     return platform.processor() or "unknown processor"
 
 
-def _percent(share: float, sign: str = "-") -> str:
+def percent(share: float, sign: str = "-") -> str:
+    """A share for people, with a sign if ``sign`` is ``+``."""
     return f"{100 * share:{sign}.1f} %".replace("-", "−")
 
 
-def _percent_interval(interval: Interval, digits: int = 1) -> str:
+def percent_interval(interval: Interval, digits: int = 1) -> str:
+    """An interval of shares for people."""
     return f"[{100 * interval.low:.{digits}f}, {100 * interval.high:.{digits}f}]"

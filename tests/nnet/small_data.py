@@ -38,7 +38,9 @@ def make_senones(folder: Path) -> Path:
     return folder
 
 
-def make_features(folder: Path, num_cuts: int, seed: int = 0) -> dict[str, np.ndarray]:
+def make_features(
+    folder: Path, num_cuts: int, seed: int = 0, equally_long: bool = False
+) -> dict[str, np.ndarray]:
     """Write a feature data folder; returns cut id → (T,) the senone of each 10 ms frame."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(seed)
@@ -50,6 +52,8 @@ def make_features(folder: Path, num_cuts: int, seed: int = 0) -> dict[str, np.nd
         for index in range(num_cuts):
             senones = generator.integers(NUM_PDFS, size=generator.integers(4, 9))
             frames = np.repeat(senones, generator.integers(5, 15, size=len(senones)))
+            if equally_long:
+                frames = np.resize(frames, 60)
             loud = np.arange(CHANNELS) // (CHANNELS // NUM_PDFS) == frames[:, None]
             features = 4.0 * loud - 8.0 + generator.normal(size=loud.shape)
             cut = MonoCut(f"{folder.name}-{seed}-{index:03d}", 0, len(frames) / 100, channel=0)
@@ -100,16 +104,22 @@ def make_labels(
 class SmallTask:
     """Folders of a whole task: labelled, unlabelled and dev data, senones, labels."""
 
-    def __init__(self, folder: Path, num_labeled: int = 24, num_unlabeled: int = 30):
+    def __init__(
+        self,
+        folder: Path,
+        num_labeled: int = 24,
+        num_unlabeled: int = 30,
+        equally_long: bool = False,
+    ):
         self.folder = folder
         self.labeled, self.dev = folder / "labeled", folder / "dev"
         self.unlabeled = folder / "unlabeled"
         self.senones = make_senones(folder / "senones")
         self.labels = folder / "labels"
-        truth = make_features(self.labeled, num_labeled)
+        truth = make_features(self.labeled, num_labeled, equally_long=equally_long)
         make_labels(self.labels / "labeled", truth, self.senones)
         make_labels(self.labels / "dev", make_features(self.dev, 6, seed=1), self.senones)
-        self.unlabeled_truth = make_features(self.unlabeled, num_unlabeled, seed=2)
+        self.unlabeled_truth = make_features(self.unlabeled, num_unlabeled, 2, equally_long)
 
     def inputs(self) -> tuple[Path, Path, Path, Path]:
         """What ``train_cross_entropy`` takes first."""

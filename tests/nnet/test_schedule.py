@@ -8,7 +8,6 @@ from am.errors import InputError
 from am.nnet.schedule import (
     LABELED,
     ScheduleSettings,
-    describe_plan,
     labeled_plan,
     scheduled_plan,
 )
@@ -41,27 +40,13 @@ def test_both_schedules_visit_the_same_data_equally_often(epochs, parts):
     assert Counter(plans[0]) == Counter(plans[1])
 
 
-def test_the_plan_is_told_in_hours_and_runs():
-    plan = scheduled_plan(ScheduleSettings("segregated", epochs=1, parts=2))
-    frames = {LABELED: 120_000, "unlabeled-000": 60_000, "unlabeled-001": 60_000}
-    assert describe_plan(plan, frames, 0.03) == [
-        "2 passes over unlabeled part data, 1.00 hours of speech in all",
-        "2 passes over labeled data, 2.00 hours of speech in all",
-        "pass 1 to 2: unlabeled-000, unlabeled-001, learning rate x 1",
-        "pass 3 to 4: labeled, learning rate x 1.5",
-    ]
-
-
-def test_a_long_plan_is_cut_short():
-    plan = scheduled_plan(ScheduleSettings(epochs=5, parts=5))
-    frames = {one.source: 1000 for one in plan}
-    lines = describe_plan(plan, frames, 0.03)
-    assert lines[2:4] == [
-        "pass 1: unlabeled-000, learning rate x 1",
-        "pass 2: labeled, learning rate x 1.5",
-    ]
-    assert lines[-1] == "and so on to pass 50"
-    assert len(lines) == 11
+@pytest.mark.parametrize(("schedule", "labeled"), [("interleaved", (1, 3)), ("segregated", (2, 3))])
+def test_a_list_has_a_factor_a_labelled_pass_and_its_last_one_stays(schedule, labeled):
+    plan = scheduled_plan(ScheduleSettings(schedule, 1, 2, (3.0, 2.0)))
+    assert [plan[place].learning_rate_factor for place in labeled] == [3.0, 2.0]
+    longer = scheduled_plan(ScheduleSettings(schedule, 2, 2, (3.0, 2.0)))
+    factors = [one.learning_rate_factor for one in longer if one.source == LABELED]
+    assert factors == [3.0, 2.0, 2.0, 2.0]
 
 
 def test_plain_training_is_passes_over_the_labelled_data():
@@ -69,7 +54,14 @@ def test_plain_training_is_passes_over_the_labelled_data():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"epochs": 0}, {"parts": 0}, {"labeled_learning_rate_factor": 0.0}]
+    "changes",
+    [
+        {"epochs": 0},
+        {"parts": 0},
+        {"labeled_learning_rate_factor": 0.0},
+        {"labeled_learning_rate_factor": (2.0, -1.0)},
+        {"labeled_learning_rate_factor": ()},
+    ],
 )
 def test_impossible_schedules_are_errors(changes):
     with pytest.raises(InputError, match="schedule:"):

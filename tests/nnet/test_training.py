@@ -163,6 +163,15 @@ def test_a_student_learns_from_soft_labels(task):
     assert not (student / "parts").exists()
 
 
+def test_a_student_learns_from_hard_labels_of_unlabelled_data(task):
+    labels = make_labels(task.folder / "pseudo_labels", task.unlabeled_truth, task.senones)
+    student = task.output("student")
+    settings = StudentSettings(LSTM, ScheduleSettings(epochs=2, parts=2), TRAINER, BATCHING)
+    unlabeled = SoftLabelledData(task.unlabeled, labels)
+    train_student(task.labeled, unlabeled, *task.inputs()[1:], student, settings, "cpu")
+    assert json.loads((student / "summary.json").read_text())["dev_frame_accuracy"] > 0.85
+
+
 def test_segregated_and_interleaved_training_see_the_same_data(task, monkeypatch):
     teacher = task.output("teacher")
     train_cross_entropy(*task.inputs(), teacher, dataclasses.replace(SETTINGS, epochs=1), "cpu")
@@ -322,9 +331,9 @@ def test_a_student_s_bad_inputs_are_named(task):
     arguments = (*task.inputs()[1:], task.output("student"), settings, "cpu")
     with pytest.raises(InputError, match="31 parts are too many"):
         train_student(task.labeled, unlabeled, *arguments)
-    hard = SoftLabelledData(task.unlabeled, task.labels / "dev")
-    with pytest.raises(InputError, match="holds pdf-ids where soft labels are needed"):
-        train_student(task.labeled, hard, *arguments)
+    of_dev = SoftLabelledData(task.unlabeled, task.labels / "dev")
+    with pytest.raises(InputError, match="labels for none of the 30 cuts"):
+        train_student(task.labeled, of_dev, *arguments)
     older = task.output("older")
     description = RaggedStore(unlabeled.soft_labels).description
     del description["codec"]

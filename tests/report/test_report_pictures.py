@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from importlib import resources
 from xml.etree import ElementTree
 
 import pytest
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 
 from am.report import svg
 from am.report.charts import Bar, Line, Panel, bar_chart, line_chart, widest_label
-from am.report.page import STYLE_NAME
-from am.report.schedule_picture import rate_curve, schedule_picture, trained_passes
+from am.report.schedule_picture import schedule_picture, trained_passes
+from am.report.style import PICTURE_STYLE, style
 from am.report.svg import Scale
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
@@ -153,23 +152,25 @@ def log_rows(num_passes: int) -> list[dict[str, object]]:
     return rows
 
 
+SETTINGS = {
+    "schedule": {"labeled_learning_rate_factor": FACTOR},
+    "trainer": {"warm_up_updates": WARM_UP},
+}
+
+
 def test_learning_rate_between_logged_ones_is_the_trainers() -> None:
-    passes = trained_passes(log_rows(8), FACTOR)
-    curves = rate_curve(passes, WARM_UP)
-    for one, curve in zip(passes, curves, strict=True):
-        assert curve[0][0] == one.first and curve[-1][0] == one.last
-        for update, rate in curve:
-            assert rate == pytest.approx(trainer_rate(update, one.factor), rel=1e-9)
-    assert WARM_UP in [update for update, _ in curves[0]]
+    passes = trained_passes(log_rows(8), SETTINGS)
+    for one in passes:
+        factor = FACTOR if one.kind == "labelled" else 1.0
+        assert one.curve[0][0] == one.first and one.curve[-1][0] == one.last
+        for update, rate in one.curve:
+            assert rate == pytest.approx(trainer_rate(update, factor), rel=1e-9)
+    assert WARM_UP in [update for update, _ in passes[0].curve]
 
 
 def test_schedule_has_a_block_a_pass_with_its_part() -> None:
-    settings = {
-        "schedule": {"labeled_learning_rate_factor": FACTOR},
-        "trainer": {"warm_up_updates": WARM_UP},
-    }
-    drawn = schedule_picture("k", "student", log_rows(8), settings, TOTAL, 0.003)
-    root = ElementTree.fromstring(drawn)
+    passes = trained_passes(log_rows(8), SETTINGS)
+    root = ElementTree.fromstring(schedule_picture("k", "student", passes, TOTAL, 0.003))
     blocks = root.findall("rect")
     kinds = [str(block.get("class")).split()[1] for block in blocks]
     assert kinds == ["unlabelled", "labelled"] * 4
@@ -182,7 +183,17 @@ def test_schedule_has_a_block_a_pass_with_its_part() -> None:
 
 
 def test_schedule_of_one_pass_and_without_settings() -> None:
-    ElementTree.fromstring(schedule_picture("k", "x", log_rows(8)[:1], {}, TOTAL, 0.003))
+    passes = trained_passes(log_rows(8)[:1], {})
+    ElementTree.fromstring(schedule_picture("k", "x", passes, TOTAL, 0.003))
+
+
+def test_a_picture_of_its_own_has_its_style_inside() -> None:
+    passes = trained_passes(log_rows(4), SETTINGS)
+    drawn = schedule_picture("k", "Title", passes, TOTAL, 0.003)
+    root = ElementTree.fromstring(svg.document(drawn))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "--orange-fill" in (root.findtext("{http://www.w3.org/2000/svg}style") or "")
+    assert len(list(root)) == len(list(ElementTree.fromstring(drawn))) + 2
 
 
 def luminance(colour: str) -> float:
@@ -199,8 +210,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_contrast_of_both_schemes(scheme: int) -> None:
-    style = resources.files("am.report").joinpath(STYLE_NAME).read_text(encoding="utf-8")
-    block = re.findall(r":root {(.*?)}", style, re.DOTALL)[scheme]
+    block = re.findall(r":root {(.*?)}", style(PICTURE_STYLE), re.DOTALL)[scheme]
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
     for text in ("ink", "muted", "blue", "orange", "green", "better", "worse"):
         for ground in ("paper", "panel"):

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# What each part of the method brings, on the embedded corpus: ablations, a table, curves.
+#
+# Usage: local/run_ablations.sh [--rows "..."] [--seeds "1 2 3"] [--OPTION VALUE ...]
+#
+# ./run.sh with the same --size (or --data, --exp, --conf) comes first.  Its own systems are rows of
+# the table and are not trained again.  Results: $exp/ablations/ABLATIONS.md; docs/ablations.md says
+# what the rows are.
+#
+# Options (every setting below is one):
+#   --rows "ROW ..."            rows of the table (default: all; utils/ablations.sh lists them)
+#   --seeds "N ..."             seeds of the rows that carry a claim
+#   --stage N, --stop-stage M   first and last stage: 0 labels, 1 cross-entropy, 2 sMBR, 3 decoding,
+#                               4 the table
+#   --size tiny|default|large   as the recipe was run
+#   --redo true                 do the chosen stages again even where they are up to date
+#   --device auto|cpu|cuda      where the networks are trained
+#   --jobs N                    trainings side by side, and processes of the other steps (cmd.sh)
+#   --seed N, --top-k N         as the recipe was run
+#   --data DIR, --exp DIR, --conf DIR   as the recipe was run
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+rows=
+seeds="1 2 3"
+stage=0
+stop_stage=4
+size=default
+redo=false
+device=auto
+jobs=
+seed=1
+top_k=20
+data=
+exp=
+conf=
+
+. utils/parse_options.sh
+. ./path.sh
+given_jobs=$jobs
+. ./cmd.sh
+jobs=${given_jobs:-$jobs}
+
+case $size in
+  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} ;;
+  tiny) conf=${conf:-conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} ;;
+  large) conf=${conf:-conf/paper} data=${data:-data/large} exp=${exp:-exp/large} ;;
+  *)
+    echo "$0: --size is tiny, default or large, not '$size'" >&2
+    exit 1
+    ;;
+esac
+
+test_sets="test_clean test_noisy test_very_noisy"
+dev_lm_text=
+timings=$exp/ablations/timings.tsv
+
+. utils/recipe.sh
+. utils/ablations.sh
+
+run_ablations
