@@ -17,10 +17,10 @@ from lhotse.cut import Cut
 
 from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
 from am.decoding.graph import DecodingGraph, check_graph_fits, load_graph
-from am.decoding.processes import map_chunks
 from am.decoding.scorers import Scorer, load_scorer
 from am.errors import InputError
 from am.features.feature_data import CUTS_NAME, open_feature_data
+from am.processes import map_chunks
 from am.progress import track
 from am.scoring.transcripts import HYPOTHESES_NAME
 

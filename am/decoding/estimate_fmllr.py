@@ -20,13 +20,13 @@ from lhotse.cut import Cut
 from am.alignment.senone_labels import FIELD, KIND
 from am.decoding.decode_data import count_cuts, load_graph_and_scorer
 from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
-from am.decoding.processes import map_chunks
 from am.decoding.scorers import Scorer
 from am.errors import InputError
 from am.features.feature_data import describe_features, open_feature_data
 from am.features.gmm_front_end import GmmFrontEnd
 from am.gmm.adapted_model import AdaptedModel
 from am.gmm.speaker_adaptation import FmllrSettings, transforms_of_data
+from am.processes import map_chunks
 from am.progress import track
 from am.storage import RaggedStore, write_shard, write_store_description
 

@@ -16,10 +16,10 @@ from lhotse.cut import Cut
 from am.alignment.senone_labels import FIELD, write_label_store
 from am.decoding.decode_data import CUTS_A_CHUNK, FAILED_NAME, count_cuts, load_graph_and_scorer
 from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
-from am.decoding.processes import map_chunks
 from am.decoding.scorers import Scorer
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
+from am.processes import map_chunks
 from am.progress import track
 from am.storage import Record
 

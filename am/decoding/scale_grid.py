@@ -26,12 +26,12 @@ from am.decoding.decode_data import count_cuts, load_graph_and_scorer, timed_sco
 from am.decoding.decoder import Scales, fault_of_scores
 from am.decoding.graph import DecodingGraph
 from am.decoding.lattices import LatticeArrays, LatticeMaker, LatticeSettings
-from am.decoding.processes import map_chunks
 from am.decoding.scorers import Scorer
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.features.gmm_features import speaker_of
 from am.graph.arrays import EPSILON, FstArrays, to_fst
+from am.processes import map_chunks
 from am.progress import track
 from am.scoring.transcripts import HYPOTHESES_NAME, reference_words
 from am.scoring.word_errors import WordErrors, count_errors

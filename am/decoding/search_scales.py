@@ -25,11 +25,11 @@ from lhotse.cut import Cut
 from am.decoding.decode_data import count_cuts, load_graph_and_scorer, timed_scores
 from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
 from am.decoding.graph import DecodingGraph, add_word_insertion_penalty
-from am.decoding.processes import map_chunks
 from am.decoding.scorers import Scorer
 from am.decoding.settings import KindSettings, ScaleSearchSettings
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
+from am.processes import map_chunks
 from am.progress import track
 from am.scoring.transcripts import reference_words
 from am.scoring.word_errors import WordErrors, count_errors

@@ -24,13 +24,13 @@ from lhotse.cut import Cut
 from am.decoding.decode_data import count_cuts, load_graph_and_scorer
 from am.decoding.decoder import fault_of_scores
 from am.decoding.lattices import LatticeMaker, LatticeSettings
-from am.decoding.processes import map_chunks
 from am.decoding.scorers import Scorer
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.graph.arrays import from_fst, to_fst
 from am.nnet.data import open_labels
 from am.nnet.network import LoadedNetwork, load_network
+from am.processes import map_chunks
 from am.progress import track
 from am.sequence.lattice import STORE_KIND, STORED_FIELDS, DenominatorLattice, denominator_lattice
 from am.sequence.reference import ReferenceLattices, holds_path, with_paths_of

@@ -19,13 +19,13 @@ import torch
 from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.convert import AlignmentConverter
 from am.alignment.low_frame_rate import labelled_frames, low_rate_windows
-from am.decoding.processes import map_chunks
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.features.gmm_features import GmmFeatures, SpeakerNormalisation, fault_of_features
 from am.features.gmm_front_end import GmmFrontEnd
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
+from am.processes import map_chunks
 from am.progress import track
 from am.tree.context_tree import ContextTree
 from am.tree.statistics import TriphoneStatistics, triphone_windows

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 import torch
 
-from am.decoding.processes import map_chunks
 from am.errors import InputError
+from am.processes import map_chunks
 
 CPU = torch.device("cpu")
 
