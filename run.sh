@@ -45,15 +45,7 @@ given_jobs=$jobs
 . ./cmd.sh
 jobs=${given_jobs:-$jobs}
 
-case $size in
-  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} ;;
-  tiny) conf=${conf:-conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} ;;
-  large) conf=${conf:-conf/paper} data=${data:-data/large} exp=${exp:-exp/large} ;;
-  *)
-    echo "$0: --size is tiny, default or large, not '$size'" >&2
-    exit 1
-    ;;
-esac
+. local/size.sh
 
 corpus=$data/local/embedded
 lexicon=$corpus/lexicon.txt
