@@ -16,14 +16,17 @@
 #   --redo true                 do the chosen stages again even where they are up to date
 #   --device auto|cpu|cuda      where the networks are trained
 #   --jobs N                    trainings side by side, and processes of the other steps (cmd.sh)
-#   --seed N, --top-k N         as the recipe was run
+#   --seed N, --top-k N, --parallel-data true|false   as the recipe was run
 #   --data DIR, --exp DIR, --conf DIR   as the recipe was run
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+parallel_data=true
 . utils/ablation_options.sh
 . local/size.sh
 
+teacher_speech=unlabeled
+if [ "$parallel_data" = true ]; then teacher_speech=unlabeled_clean; fi
 test_sets="test_clean test_noisy test_very_noisy"
 dev_lm_text=
 timings=$exp/ablations/timings.tsv

@@ -15,6 +15,8 @@
 #   unlabeled_N_M           scheduled, N/M of the unlabelled speech
 #   top_k_N, top_k_all      scheduled, N logits a frame, or those of all senones
 #   confidence, entropy     scheduled, frames of which the teacher is surer count more
+#   same_noise              scheduled, the teacher hears what the student hears, where the recipe has it
+#                           hear clean copies
 #   noisy_student           scheduled, the student hears much more noise than the teacher did
 #   ensemble                scheduled, the averaged logits of two teachers
 #   iterated                scheduled, the recipe's last student is the teacher
@@ -25,7 +27,7 @@ work=$exp/ablations
 rows_with_seeds="supervised hard_labels segregated interleaved scheduled supervised_smbr scheduled_smbr"
 all_rows="$rows_with_seeds teacher teacher_smbr
   unlabeled_1_8 unlabeled_1_4 unlabeled_1_2 top_k_1 top_k_5 top_k_10 top_k_40 top_k_all
-  confidence entropy noisy_student ensemble iterated"
+  same_noise confidence entropy noisy_student ensemble iterated"
 running=()
 
 # start COMMAND ...: runs it beside the others, at most $jobs at a time.
@@ -93,6 +95,7 @@ title_of() {
     unlabeled_*) echo "student, scheduled, $(share_of "$1") of the unlabelled speech" ;;
     top_k_*) echo "student, scheduled, k = ${1#top_k_}" ;;
     confidence | entropy) echo "student, scheduled, frames weighted by $1" ;;
+    same_noise) echo "student, scheduled, teacher hears the noise" ;;
     noisy_student) echo "student, scheduled, much noise" ;;
     ensemble) echo "student, scheduled, two teachers" ;;
     iterated) echo "student, scheduled, taught by the student" ;;
@@ -129,7 +132,7 @@ labels_of() {
     hard_labels) echo "$work/pseudo_labels" ;;
     top_k_"$top_k") echo "$data/unlabeled/soft_labels" ;;
     top_k_*) echo "$work/soft_labels_${1#top_k_}" ;;
-    ensemble | iterated) echo "$work/soft_labels_$1" ;;
+    same_noise | ensemble | iterated) echo "$work/soft_labels_$1" ;;
     *) echo "$data/unlabeled/soft_labels" ;;
   esac
 }
@@ -142,6 +145,7 @@ check_rows() {
   if [ -z "$rows" ]; then
     for row in $all_rows; do
       if [ "$teacher" = teacher_ce ] && [ "${row%_smbr}" != "$row" ]; then continue; fi
+      if [ "$teacher_speech" = unlabeled ] && [ "$row" = same_noise ]; then continue; fi
       rows="$rows $row"
     done
   fi
@@ -166,7 +170,7 @@ make_labels() {
     hard_labels)
       steps/make_pseudo_labels.py --config "$(settings decode.yaml)" --jobs "$jobs" \
         --device "$device" --scales "$exp/$teacher/decode_dev/best_scale.json" \
-        "$exp/graph_senones" "$data/unlabeled/lfbe" "$exp/$teacher" "$(labels_of "$1")"
+        "$exp/graph_senones" "$data/$teacher_speech/lfbe" "$exp/$teacher" "$(labels_of "$1")"
       ;;
     unlabeled_*)
       utils/subset_data.py --share "$(share_of "$1")" --seed "$seed" \
@@ -174,6 +178,10 @@ make_labels() {
       ;;
     top_k_"$top_k") ;;
     top_k_*) dump_soft_labels "${1#top_k_}" "$teacher" "$(labels_of "$1")" ;;
+    same_noise)
+      local teacher_speech=unlabeled
+      dump_soft_labels "$top_k" "$teacher" "$(labels_of "$1")"
+      ;;
     ensemble)
       train_another_teacher
       dump_soft_labels "$top_k" "$teacher" "$(labels_of "$1")" \
@@ -186,7 +194,7 @@ make_labels() {
 # dump_soft_labels K SYSTEM OUTPUT OPTION ...
 dump_soft_labels() {
   steps/dump_soft_labels.py --top-k "$1" --jobs "$jobs" --device "$device" "${@:4}" \
-    "$data/unlabeled/lfbe" "$exp/$2" "$3"
+    "$data/$teacher_speech/lfbe" "$exp/$2" "$3"
 }
 
 # train_another_teacher: as the recipe's, from the next seed.

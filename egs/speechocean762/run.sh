@@ -72,6 +72,7 @@ lm_text=$corpus/lm_text.txt
 arpa=$lm
 # A given model may have seen what the dev speakers say; lm_text leaves it out.
 dev_lm_text=${lm:+$lm_text}
+teacher_speech=unlabeled
 test_sets=test
 
 . utils/recipe.sh

@@ -30,6 +30,7 @@ class Recipe:
 
     def __init__(self, folder: Path, script: str):
         self.folder = folder
+        self.has_clean_copies = not script.startswith("egs/")
         for name in ("steps", "utils", "local"):
             (folder / name).mkdir(parents=True)
         for place, names in TOOLS.items():
@@ -76,8 +77,8 @@ def test_all_rows_at_all_their_seeds(recipe: Recipe) -> None:
     done = recipe.run("--seeds", "1 2 3")
     assert done.returncode == 0, done.stderr
     runs = Counter(row[0] for row in recipe.rows())
-    # Seven rows carry a claim; two teachers, three parts, five k and five options do not.
-    seeds = {3: 7, 1: 15}
+    # Seven rows carry a claim; two teachers, three parts, five k and the options do not.
+    seeds = {3: 7, 1: 15 + recipe.has_clean_copies}
     assert Counter(runs.values()) == seeds
     folders = [row[4] for row in recipe.rows()]
     assert len(set(folders)) == len(folders)
@@ -105,6 +106,9 @@ def test_the_settings_of_the_rows(recipe: Recipe) -> None:
         one_rate = "schedule.labeled_learning_rate_factor=1" in call
         assert one_rate == (row == "interleaved")
     assert students["hard_labels"][-2] == recipe.calls("make_pseudo_labels")[0][-1]
+    labelled_speech = "unlabeled_clean" if recipe.has_clean_copies else "unlabeled"
+    assert f"data/{labelled_speech}/lfbe" in recipe.calls("make_pseudo_labels")[0]
+    assert f"data/{labelled_speech}/lfbe" in recipe.calls("dump_soft_labels")[0]
     assert students["top_k_7"][-2] == recipe.calls("dump_soft_labels")[0][-1]
     assert recipe.calls("dump_soft_labels")[0][:2] == ["--top-k", "7"]
     assert students["scheduled"][-2] == "data/unlabeled/soft_labels"

@@ -24,6 +24,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . utils/ablation_options.sh
 . local/size.sh
 
+teacher_speech=unlabeled
 test_sets=test
 # The recipe decodes dev with a graph of its own where it was given a language model.
 dev_lm_text=
