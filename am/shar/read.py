@@ -1,0 +1,83 @@
+"""Reading a Shar data folder, shard by shard, wherever its shards lie.
+
+A shard's files are fetched whole, checked against their checksums, and its cuts come with all their
+data in memory.  Nothing else is kept, so memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+from lhotse import MonoCut
+from lhotse.serialization import decode_json_line, deserialize_item
+from lhotse.shar.readers.tar import TarIterator
+
+from am.errors import InputError
+from am.features.computed import computed_features
+from am.features.feature_data import describe_features, extractor_settings
+from am.shar.index import CUTS_FIELD, MEND, Shard, read_index
+from am.shar.location import is_url, join, read_file
+from am.shar.shard_files import FEATURES
+
+
+class SharData:
+    """A Shar data folder; iterates over its cuts, in order.
+
+    Attributes:
+        folder: where its index lies.
+        index: of its shards.
+        location: a folder or URL.
+        description: of the cuts' features.
+    """
+
+    def __init__(self, folder: Path):
+        """Read the index.
+
+        Raises:
+            InputError: it is missing or cannot be used.
+        """
+        self.folder = folder
+        self.index = read_index(folder)
+        given = self.index.location
+        self.location = given if is_url(given) else str(folder / given)
+        self.description = describe_features(folder)
+        computes = FEATURES not in self.index.fields
+        self._extractor = extractor_settings(folder) if computes else None
+
+    def __iter__(self) -> Iterator[MonoCut]:
+        for position in range(len(self.index.shards)):
+            yield from self.read_shard(position)
+
+    def read_shard(self, position: int) -> list[MonoCut]:
+        """The cuts of the shard at a position of the index, their data in memory.
+
+        Raises:
+            InputError: a file of it is missing, damaged or cannot be reached; names it.
+        """
+        shard = self.index.shards[position]
+        lines = gzip.decompress(self._content(shard, CUTS_FIELD)).splitlines()
+        cuts = [deserialize_item(decode_json_line(line.decode())) for line in lines]
+        for field in self.index.fields:
+            self._attach(cuts, shard, field)
+        if self._extractor is not None:
+            for cut in cuts:
+                cut.features = computed_features(cut, self.description.kind, self._extractor)
+        return cuts
+
+    def _content(self, shard: Shard, field: str) -> bytes:
+        return read_file(self.location, shard.file_name(field), shard.sha256[field])
+
+    def _attach(self, cuts: list[MonoCut], shard: Shard, field: str) -> None:
+        content = BytesIO(self._content(shard, field))
+        try:
+            for cut, (manifest, path) in zip(cuts, TarIterator(content), strict=True):
+                if str(path.with_suffix("")) != cut.id:
+                    raise ValueError(f"{path} stands where cut {cut.id} is expected")
+                setattr(cut, field, manifest)
+        except (ValueError, RuntimeError, tarfile.TarError) as error:
+            name = join(self.location, shard.file_name(field))
+            raise InputError(f"{name}: {error}; {MEND}") from error
