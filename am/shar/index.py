@@ -25,6 +25,7 @@ from am.errors import InputError
 INDEX_NAME = "shar.json"
 SHARDS_NAME = "shar"
 CUTS_FIELD = "cuts"
+FEATURES, RECORDING = "features", "recording"
 VERSION = 1
 # The limits of lengths grow by this factor: a batch of them is planned at most so much too long.
 LENGTH_STEP = 1.08

@@ -17,9 +17,9 @@ Shapes: T' frames at the low frame rate, k stored logits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from lhotse import MonoCut
@@ -28,8 +28,11 @@ from am.coded_shards import Codec, codec_of
 from am.errors import InputError
 from am.features.feature_data import one_line_reason
 from am.features.low_frame_rate import num_low_rate_frames
-from am.shar.index import INDEX_NAME, SharIndex
-from am.storage import RaggedStore
+from am.nnet.data import Labels
+from am.shar.index import INDEX_NAME
+from am.shar.read import SharData
+from am.storage import MEND as STORE_MEND
+from am.storage import RaggedStore, shard_fault, shard_paths
 
 PDF_IDS = "pdf_ids"
 CODED = "soft_labels"
@@ -58,7 +61,8 @@ class LabelWriter:
         """Field → array of a cut of ``num_frames`` (10 ms) that the store has.
 
         Raises:
-            InputError: it has another number of frames than its features, or is damaged.
+            InputError: it has another number of frames than its features, a label that is no
+                pdf-id, or is damaged.
         """
         expected = num_low_rate_frames(num_frames)
         if self.store.num_frames(cut_id) != expected:
@@ -68,6 +72,7 @@ class LabelWriter:
             )
         record = self.store[cut_id]
         if self.store.kind == "pdf-ids":
+            self._check_range(cut_id, record["pdf_ids"])
             return {PDF_IDS: record["pdf_ids"].astype(np.int32)}
         if self._codec is not None:
             return {CODED: np.frombuffer(self._codec.encode(record), np.uint8)}
@@ -75,6 +80,14 @@ class LabelWriter:
             SOFT_PDF_IDS: np.ascontiguousarray(record["pdf_ids"]),
             SOFT_LOGITS: record["logits"],
         }
+
+    def _check_range(self, cut_id: str, pdf_ids: np.ndarray) -> None:
+        last = self.store.description["num_pdfs"] - 1
+        if len(pdf_ids) and not 0 <= pdf_ids.min() <= pdf_ids.max() <= last:
+            raise InputError(
+                f"{self.store.folder}: cut {cut_id}: a label outside 0 … {last}; make the labels "
+                "again with their senone folder"
+            )
 
 
 class CutLabels(Mapping[str, dict[str, np.ndarray]]):
@@ -113,18 +126,63 @@ class CutLabels(Mapping[str, dict[str, np.ndarray]]):
         return iter(self._cuts)
 
 
-def codec_in(index: SharIndex, folder: Path) -> Codec | None:
-    """The codec of the soft labels in the shards; None where they are plain arrays, or absent."""
-    if CODED not in index.fields:
-        return None
-    return codec_of(index.labels["soft labels"], folder / INDEX_NAME)
+class ShardLabels(Protocol):
+    """Labels that are read along with the shards."""
+
+    def of(self, position: int, cuts: Sequence[MonoCut]) -> Labels:
+        """Those of the cuts of the shard at a position of the index."""
 
 
-def check_has_labels(index: SharIndex, folder: Path, kind: str) -> None:
-    """Raise an InputError unless the shards hold labels of this kind."""
-    if kind not in index.labels:
-        option = "--labels" if kind == "pdf-ids" else "--soft-labels"
-        raise InputError(
-            f"{folder / INDEX_NAME}: its shards hold no {kind}; make them again with "
-            f"utils/to_shar.py {option}"
-        )
+class LabelsInShards:
+    """Labels that the shards hold.
+
+    Args:
+        data: the shards.
+        kind: ``pdf-ids`` or ``soft labels``.
+
+    Raises:
+        InputError: the shards hold none of this kind.
+    """
+
+    def __init__(self, data: SharData, kind: str):
+        path = data.folder / INDEX_NAME
+        if kind not in data.index.labels:
+            option = "--labels" if kind == "pdf-ids" else "--soft-labels"
+            raise InputError(
+                f"{path}: its shards hold no {kind}; make them again with utils/to_shar.py {option}"
+            )
+        self._kind = kind
+        self._codec = None
+        if CODED in data.index.fields:
+            self._codec = codec_of(data.index.labels["soft labels"], path)
+
+    def of(self, position: int, cuts: Sequence[MonoCut]) -> Labels:
+        """Those of the cuts of the shard at a position of the index."""
+        return CutLabels(cuts, self._kind, self._codec)
+
+
+class LabelsBesideShards:
+    """Labels in a store whose shards hold the cuts of the data's, one for one.
+
+    Args:
+        store: steps/dump_soft_labels.py wrote it from the same data.
+    """
+
+    def __init__(self, store: Path):
+        self._store = store
+
+    def of(self, position: int, cuts: Sequence[MonoCut]) -> Labels:
+        """Those of the cuts of the shard at a position of the index."""
+        path = shard_paths(self._store, position)[0]
+        fault = shard_fault(self._store, position)
+        if fault:
+            raise InputError(f"{path}: {fault}; {STORE_MEND}")
+        labels = RaggedStore(self._store, [position])
+        for cut in cuts:
+            expected = num_low_rate_frames(int(cut.num_frames))
+            if cut.id not in labels or labels.num_frames(cut.id) != expected:
+                raise InputError(
+                    f"{path}: not the labels of the same shard, cut {cut.id} is not there or has "
+                    "another length; make them again from these shards"
+                )
+        return labels

@@ -19,9 +19,8 @@ from lhotse.shar.readers.tar import TarIterator
 from am.errors import InputError
 from am.features.computed import computed_features
 from am.features.feature_data import describe_features, extractor_settings
-from am.shar.index import CUTS_FIELD, MEND, Shard, read_index
+from am.shar.index import CUTS_FIELD, FEATURES, MEND, Shard, read_index
 from am.shar.location import is_url, join, read_file
-from am.shar.shard_files import FEATURES
 
 
 class SharData:

@@ -22,10 +22,9 @@ from lhotse.shar.writers import ArrayTarWriter, AudioTarWriter, JsonlShardWriter
 from lhotse.utils import fastcopy
 
 from am.nnet.data import load_features
-from am.shar.index import CUTS_FIELD, file_name
+from am.shar.index import CUTS_FIELD, FEATURES, RECORDING, file_name
 from am.shar.labels import FRAME_SHIFT, SoftLabelForm
 
-FEATURES, RECORDING = "features", "recording"
 Content = Literal["features", "audio", "both"]
 
 

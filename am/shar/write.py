@@ -38,9 +38,9 @@ from am.nnet.data import open_labels
 from am.outputs import sha256_of_file
 from am.processes import map_chunks
 from am.progress import track
-from am.shar.index import SHARDS_NAME, Shard, SharIndex, count_lengths
+from am.shar.index import FEATURES, RECORDING, SHARDS_NAME, Shard, SharIndex, count_lengths
 from am.shar.labels import PDF_IDS, LabelWriter
-from am.shar.shard_files import FEATURES, RECORDING, Content, CutData, ShardFiles, SharSettings
+from am.shar.shard_files import Content, CutData, ShardFiles, SharSettings
 from am.storage import RaggedStore, check_store
 
 log = logging.getLogger(__name__)
@@ -298,7 +298,7 @@ class _Totals:
         for store in labels:
             fields.extend(LabelWriter(store, settings.soft_label_form).fields)
         hard = [store for store in labels if store.kind == "pdf-ids"]
-        num_pdfs = max([hard[0].description["num_pdfs"], *self._pdf_counts]) if hard else 0
+        num_pdfs = hard[0].description["num_pdfs"] if hard else 0
         return SharIndex(
             SHARDS_NAME,
             tuple(fields),

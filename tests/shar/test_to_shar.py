@@ -16,7 +16,7 @@ from am.features.low_frame_rate import num_low_rate_frames
 from am.nnet.data import load_features
 from am.outputs import sha256_of_file
 from am.shar.index import length_limit, read_index
-from am.shar.labels import CutLabels, codec_in
+from am.shar.labels import CODED, LabelsInShards
 from am.shar.read import SharData
 from am.shar.shard_files import SharSettings
 from am.shar.write import write_shar
@@ -67,13 +67,12 @@ def test_reading_back_equals_the_source(tmp_path, task, form):
     settings = SharSettings(shard_size=4, soft_label_form=form)
     index = write_shar(task.labeled, output, settings, [soft.folder, hard.folder])
     data = SharData(output)
-    codec = codec_in(data.index, output)
-    assert (codec is None) == (form == "plain")
+    assert (CODED in data.index.fields) == (form == "coded")
     originals = list(open_feature_data(task.labeled))
     read = list(data)
     assert [cut.id for cut in read] == [cut.id for cut in originals]
     for kind, store in (("pdf-ids", hard), ("soft labels", soft)):
-        labels = CutLabels(read, kind, codec)
+        labels = LabelsInShards(data, kind).of(0, read)
         assert set(labels) == set(store)
         for cut_id in labels:
             assert labels[cut_id].keys() == store[cut_id].keys()
