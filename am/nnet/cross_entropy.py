@@ -236,7 +236,7 @@ class _Preparation:
         """(num_pdfs,) log priors of the labelled data."""
         pseudo_count = self._settings.prior_pseudo_count
         if isinstance(self.labeled_cuts, ShardedCuts):
-            counts = self.labeled_cuts.data.index.pdf_counts
+            counts = self.labeled_cuts.data.facts.pdf_counts
             return log_priors_of_counts(np.array(counts, dtype=np.float64), pseudo_count)
         return log_priors_of(self.labeled_cuts.labels, self.num_pdfs, pseudo_count)
 

@@ -17,6 +17,7 @@ Shapes: T frames at 10 ms.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,9 +31,11 @@ from am.errors import InputError
 from am.nnet.audio_augmentation import AudioAugmenter
 from am.nnet.data import Batch, BatchingSettings, Labels, load_batch
 from am.nnet.training_plan import SourceSize
-from am.shar.index import INDEX_NAME, length_limit
+from am.shar.index import INDEX_NAME, Shard, length_limit
 from am.shar.labels import ShardLabels
 from am.shar.read import SharData
+
+log = logging.getLogger(__name__)
 
 
 class Share(Protocol):
@@ -87,25 +90,29 @@ class ShardedCuts:
         self.manifest = data.folder / INDEX_NAME
         self._settings = settings
         self._augmenter = augmenter
-        everything = range(len(data.index.shards))
+        everything = range(len(data.shards))
         self._positions = list(everything if positions is None else positions)
-        shards = [data.index.shards[position] for position in self._positions]
-        self.num_cuts = sum(shard.num_cuts for shard in shards)
-        self.num_frames = sum(shard.num_frames for shard in shards)
         self._max_frames = round(settings.batch_seconds / data.description.frame_shift)
-        self._num_batches = {
-            position: len(batches_of_lengths(shard.lengths, self._max_frames))
-            for position, shard in zip(self._positions, shards, strict=True)
-        }
+        self._num_batches: dict[int, int] = {}
+        self.num_cuts = self.num_frames = 0
+        for position in self._positions:
+            shard = data.shards[position]
+            self.num_cuts += shard.num_cuts
+            self.num_frames += shard.num_frames
+            self._num_batches[position] = len(self._planned(shard))
+
+    def _planned(self, shard: Shard) -> list[LengthBatch]:
+        return batches_of_lengths(shard.lengths, self._max_frames)
 
     def size(self, chunk_seconds: float = 0.0) -> SourceSize:
         """Frames and updates of a pass; with chunks, an update each."""
+        if chunk_seconds == 0.0:
+            return SourceSize(self.num_frames, sum(self._num_batches.values()))
         chunk_frames = round(chunk_seconds / self.data.description.frame_shift)
         updates = 0
         for position in self._positions:
-            lengths = self.data.index.shards[position].lengths
-            for batch in batches_of_lengths(lengths, self._max_frames):
-                updates += -(-batch.longest // chunk_frames) if chunk_frames else 1
+            for batch in self._planned(self.data.shards[position]):
+                updates += -(-batch.longest // chunk_frames)
         return SourceSize(self.num_frames, updates)
 
     def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[Batch]:
@@ -136,7 +143,7 @@ class ShardedCuts:
             many rounds.
 
         Raises:
-            InputError: as of :meth:`batches`, or there are fewer shards than processes.
+            InputError: as of :meth:`batches`.
         """
         lanes = self._lanes(seed, share.size, shuffle)
         counts = [sum(self._num_batches[p] for lane in one for p in lane) for one in lanes]
@@ -159,9 +166,13 @@ class ShardedCuts:
     def _lanes(self, seed: int, num_processes: int, shuffle: bool) -> list[list[list[int]]]:
         """[process][lane] → positions of shards, in the order of reading."""
         if len(self._positions) < num_processes:
-            raise InputError(
-                f"{self.manifest}: {self.name}: {len(self._positions)} shards for {num_processes} "
-                "processes; make smaller shards (utils/to_shar.py --shard-size)"
+            log.warning(
+                "%s: %s: %d shards for %d processes, so some have nothing to do; make smaller "
+                "shards (utils/to_shar.py --shard-size)",
+                self.manifest,
+                self.name,
+                len(self._positions),
+                num_processes,
             )
         workers = max(1, self._settings.num_workers)
         num_lanes = -(-self._settings.open_shards // workers) * workers
@@ -195,9 +206,9 @@ class ShardedCuts:
     def open_shard(self, position: int, seed: int, shuffle: bool) -> OpenShard:
         """Read a shard and cut it up into batches."""
         cuts = self.data.read_shard(position)
-        lengths = self.data.index.shards[position].lengths
+        planned = self._planned(self.data.shards[position])
         generator = np.random.default_rng([seed, position]) if shuffle else None
-        batches = _batches_of_cuts(cuts, batches_of_lengths(lengths, self._max_frames), generator)
+        batches = _batches_of_cuts(cuts, planned, generator)
         return OpenShard(position, dict(enumerate(batches)), self.labels.of(position, cuts))
 
     def load(self, cuts: Sequence[MonoCut], labels: Labels, seed: int) -> Batch:

@@ -27,7 +27,7 @@ from am.nnet.data import (
 from am.nnet.schedule import part_name
 from am.nnet.shar_data import ShardedCuts
 from am.nnet.training_plan import SourceSize, size_of
-from am.shar.index import INDEX_NAME, is_shar, read_index
+from am.shar.index import INDEX_NAME, is_shar, read_facts
 from am.shar.labels import LabelsBesideShards, LabelsInShards, ShardLabels
 from am.shar.read import SharData
 from am.storage import RaggedStore, check_store
@@ -93,7 +93,7 @@ def open_hard_labelled(
     if is_shar(data):
         shards = SharData(data)
         labels = LabelsInShards(shards, "pdf-ids")
-        wanted.check(shards.index.labels["pdf-ids"], data / INDEX_NAME)
+        wanted.check(shards.facts.labels["pdf-ids"], data / INDEX_NAME)
         return ShardedCuts(name, shards, labels, batching, augmenter)
     opened = open_labels(store, "pdf-ids", wanted.num_pdfs, wanted.frame_shift)
     wanted.check(opened.description, store)
@@ -165,21 +165,21 @@ def _sharded_parts(
     shards = SharData(data)
     labels: ShardLabels
     if is_shar(store):
-        if read_index(store) != shards.index:
+        if read_facts(store).lines_sha256 != shards.facts.lines_sha256:
             raise InputError(f"{store}: other shards than those of {data}; give the same for both")
         labels = LabelsInShards(shards, "soft labels")
-        wanted.check(shards.index.labels["soft labels"], data / INDEX_NAME)
+        wanted.check(shards.facts.labels["soft labels"], data / INDEX_NAME)
     else:
         opened = open_labels(store, "soft labels", wanted.num_pdfs, wanted.frame_shift, shards=())
         wanted.check(opened.description, store)
-        if opened.description.get("num_shards") != len(shards.index.shards):
+        if opened.description.get("num_shards") != len(shards.shards):
             raise InputError(
                 f"{store}: not the labels of the shards of {data}; make them from this folder "
                 "(steps/dump_soft_labels.py)"
             )
         labels = LabelsBesideShards(store)
     augmenter = audio_augmenter(data, audio)
-    positions = range(len(shards.index.shards))
+    positions = range(len(shards.shards))
     return [
         ShardedCuts(
             part_name(part), shards, labels, batching, augmenter, positions[part::num_parts]
@@ -211,7 +211,7 @@ class FeaturesOf:
         self._folders = [folder for folder in folders if not is_shar(folder)]
         self._shards = [SharData(folder) for folder in folders if is_shar(folder)]
         num_cuts = sum(1 for folder in self._folders for _ in open_feature_data(folder))
-        num_cuts += sum(shards.index.num_cuts for shards in self._shards)
+        num_cuts += sum(shards.facts.num_cuts for shards in self._shards)
         self._every = -(-num_cuts // max(max_cuts, 1))
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -221,5 +221,5 @@ class FeaturesOf:
 
     def _cuts_of_shards(self) -> Iterator[Any]:
         for shards in self._shards:
-            for position in range(0, len(shards.index.shards), self._every):
+            for position in range(0, len(shards.shards), self._every):
                 yield from shards.read_shard(position)

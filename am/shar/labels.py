@@ -146,15 +146,15 @@ class LabelsInShards:
 
     def __init__(self, data: SharData, kind: str):
         path = data.folder / INDEX_NAME
-        if kind not in data.index.labels:
+        if kind not in data.facts.labels:
             option = "--labels" if kind == "pdf-ids" else "--soft-labels"
             raise InputError(
                 f"{path}: its shards hold no {kind}; make them again with utils/to_shar.py {option}"
             )
         self._kind = kind
         self._codec = None
-        if CODED in data.index.fields:
-            self._codec = codec_of(data.index.labels["soft labels"], path)
+        if CODED in data.facts.fields:
+            self._codec = codec_of(data.facts.labels["soft labels"], path)
 
     def of(self, position: int, cuts: Sequence[MonoCut]) -> Labels:
         """Those of the cuts of the shard at a position of the index."""

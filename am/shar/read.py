@@ -19,7 +19,7 @@ from lhotse.shar.readers.tar import TarIterator
 from am.errors import InputError
 from am.features.computed import computed_features
 from am.features.feature_data import describe_features, extractor_settings
-from am.shar.index import CUTS_FIELD, FEATURES, MEND, Shard, read_index
+from am.shar.index import CUTS_FIELD, FEATURES, LINES_NAME, MEND, Shard, ShardLines, read_facts
 from am.shar.location import is_url, join, read_file
 
 
@@ -28,27 +28,29 @@ class SharData:
 
     Attributes:
         folder: where its index lies.
-        index: of its shards.
+        facts: that hold for all shards.
+        shards: what each holds.
         location: a folder or URL.
         description: of the cuts' features.
     """
 
     def __init__(self, folder: Path):
-        """Read the index.
+        """Look through the index.
 
         Raises:
             InputError: it is missing or cannot be used.
         """
         self.folder = folder
-        self.index = read_index(folder)
-        given = self.index.location
+        self.facts = read_facts(folder)
+        self.shards = ShardLines(folder / LINES_NAME, self.facts.lines_sha256)
+        given = self.facts.location
         self.location = given if is_url(given) else str(folder / given)
         self.description = describe_features(folder)
-        computes = FEATURES not in self.index.fields
+        computes = FEATURES not in self.facts.fields
         self._extractor = extractor_settings(folder) if computes else None
 
     def __iter__(self) -> Iterator[MonoCut]:
-        for position in range(len(self.index.shards)):
+        for position in range(len(self.shards)):
             yield from self.read_shard(position)
 
     def read_shard(self, position: int) -> list[MonoCut]:
@@ -57,10 +59,10 @@ class SharData:
         Raises:
             InputError: a file of it is missing, damaged or cannot be reached; names it.
         """
-        shard = self.index.shards[position]
+        shard = self.shards[position]
         lines = gzip.decompress(self._content(shard, CUTS_FIELD)).splitlines()
         cuts = [deserialize_item(decode_json_line(line.decode())) for line in lines]
-        for field in self.index.fields:
+        for field in self.facts.fields:
             self._attach(cuts, shard, field)
         if self._extractor is not None:
             for cut in cuts:

@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,15 @@ from am.nnet.data import open_labels
 from am.outputs import sha256_of_file
 from am.processes import map_chunks
 from am.progress import track
-from am.shar.index import FEATURES, RECORDING, SHARDS_NAME, Shard, SharIndex, count_lengths
+from am.shar.index import (
+    FEATURES,
+    RECORDING,
+    SHARDS_NAME,
+    IndexFacts,
+    LinesWriter,
+    Shard,
+    count_lengths,
+)
 from am.shar.labels import PDF_IDS, LabelWriter
 from am.shar.shard_files import Content, CutData, ShardFiles, SharSettings
 from am.storage import RaggedStore, check_store
@@ -62,7 +71,7 @@ def write_shar(
     extractor: LfbeSettings | None = None,
     jobs: int = 1,
     max_rejected_share: float = 0.05,
-) -> SharIndex:
+) -> IndexFacts:
     """Write a Shar data folder; shards that a killed run finished are kept.
 
     Args:
@@ -96,20 +105,20 @@ def write_shar(
         for path in track(paths, "shar", unit="shard"):
             totals.add(json.loads(path.read_text()))
     totals.check(data, max_rejected_share)
-    index = totals.index(settings, labels)
-    index.write(output)
+    facts = totals.facts(settings, labels)
+    facts.write(output)
     shutil.rmtree(entries)
     log.info(
         "%d shards, %d cuts, %.2f hours; %d cuts rejected (%s), %d without labels (%s)",
-        len(index.shards),
-        index.num_cuts,
-        index.hours,
+        totals.lines.num_shards,
+        facts.num_cuts,
+        facts.hours,
         totals.num_rejected,
         REJECTED_NAME,
         totals.num_without_labels,
         WITHOUT_LABELS_NAME,
     )
-    return index
+    return facts
 
 
 class _Work:
@@ -247,29 +256,37 @@ def _open_stores(stores: Sequence[Path], frame_shift: float) -> list[RaggedStore
 
 
 class _Totals:
-    """What all entries amount to; lists the cuts that were left out in ``output``."""
+    """Gathers the entries of all shards; lists cuts that were left out; a context manager.
+
+    Attributes:
+        lines: of the index.
+        num_rejected, num_without_labels: cuts left out.
+    """
 
     def __init__(self, output: Path):
         self._output = output
-        self._shards: list[Shard] = []
+        self.lines = LinesWriter(output)
         self._pdf_counts: Counter[int] = Counter()
         self._first_rejected = ""
         self.num_rejected = self.num_without_labels = 0
 
     def __enter__(self) -> _Totals:
-        self._rejected = (self._output / REJECTED_NAME).open("w", encoding="utf-8")
-        self._without_labels = (self._output / WITHOUT_LABELS_NAME).open("w", encoding="utf-8")
+        self._stack = ExitStack()
+        self._stack.enter_context(self.lines)
+        self._rejected, self._without_labels = (
+            self._stack.enter_context((self._output / name).open("w", encoding="utf-8"))
+            for name in (REJECTED_NAME, WITHOUT_LABELS_NAME)
+        )
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._rejected.close()
-        self._without_labels.close()
+        self._stack.close()
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Count one more shard."""
         shard = Shard.from_json(entry["shard"])
         if shard.num_cuts:
-            self._shards.append(shard)
+            self.lines.add(shard)
         self._pdf_counts.update(dict(entry["pdf_counts"]))
         for cut_id, reason in entry["rejected"]:
             self._first_rejected = self._first_rejected or f"{cut_id}: {reason}"
@@ -280,29 +297,23 @@ class _Totals:
 
     def check(self, data: Path, max_rejected_share: float) -> None:
         """Raise an InputError where too much was left out."""
-        num_cuts = sum(shard.num_cuts for shard in self._shards)
-        total = num_cuts + self.num_rejected + self.num_without_labels
+        total = self.lines.num_cuts + self.num_rejected + self.num_without_labels
         if self.num_rejected > max_rejected_share * total:
             raise InputError(
                 f"{data}: {self.num_rejected} of {total} cuts are unreadable, more than "
                 f"{max_rejected_share:.0%} (--max-rejected); the first is {self._first_rejected}"
             )
-        if num_cuts == 0:
+        if self.lines.num_cuts == 0:
             raise InputError(
                 f"{data}: none of its {total} cuts has labels; give the labels of this data"
             )
 
-    def index(self, settings: SharSettings, labels: Sequence[RaggedStore]) -> SharIndex:
-        """The index of all shards."""
+    def facts(self, settings: SharSettings, labels: Sequence[RaggedStore]) -> IndexFacts:
+        """What holds for all shards."""
         fields = list(settings.fields)
         for store in labels:
             fields.extend(LabelWriter(store, settings.soft_label_form).fields)
         hard = [store for store in labels if store.kind == "pdf-ids"]
         num_pdfs = hard[0].description["num_pdfs"] if hard else 0
-        return SharIndex(
-            SHARDS_NAME,
-            tuple(fields),
-            {store.kind: store.description for store in labels},
-            tuple(self._pdf_counts[pdf_id] for pdf_id in range(num_pdfs)),
-            tuple(self._shards),
-        )
+        counts = (self._pdf_counts[pdf_id] for pdf_id in range(num_pdfs))
+        return self.lines.facts(fields, {store.kind: store.description for store in labels}, counts)

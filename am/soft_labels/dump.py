@@ -36,7 +36,7 @@ from am.features.feature_data import CUTS_NAME, describe_features, open_feature_
 from am.nnet.data import load_features
 from am.nnet.network import WEIGHTS_NAME, LoadedNetwork
 from am.progress import track
-from am.shar.index import CUTS_FIELD, INDEX_NAME, SHARDS_NAME, is_shar, read_index
+from am.shar.index import CUTS_FIELD, INDEX_NAME, SHARDS_NAME, is_shar
 from am.shar.read import SharData
 from am.soft_labels.codec import DEFAULT_LOGIT_STEP, MAX_PDFS, MAX_TOP_K, SoftLabelCodec
 from am.soft_labels.dense_codec import DenseSoftLabelCodec
@@ -305,7 +305,7 @@ def _check_inputs(
 def _split(unlabeled: Path, output: Path, cuts_per_shard: int) -> list[Path]:
     """The manifests of the shards to make."""
     if is_shar(unlabeled):
-        shards = read_index(unlabeled).shards
+        shards = SharData(unlabeled).shards
         return [unlabeled / SHARDS_NAME / shard.file_name(CUTS_FIELD) for shard in shards]
     folder = output / "cuts"
     if not (folder / "split").is_file():

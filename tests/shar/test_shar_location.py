@@ -9,6 +9,7 @@ import pytest
 from am.errors import InputError
 from am.features.feature_data import describe_features, open_feature_data
 from am.nnet.data import load_features
+from am.outputs import sha256_of_file
 from am.shar import location
 from am.shar.link import link_shar
 from am.shar.read import SharData
@@ -64,8 +65,24 @@ def test_a_damaged_or_missing_shard_is_named(shar):
     path.unlink()
     with pytest.raises(InputError, match=r"^.*features.000001.tar: No such file"):
         data.read_shard(1)
-    (shar / "shar.json").write_text('{"version": 1')
-    with pytest.raises(InputError, match=r"shar.json: not an index of shards"):
+
+
+def test_a_damaged_index_is_named(shar):
+    lines, facts = shar / "shards.jsonl", shar / "shar.json"
+    content = lines.read_bytes()
+    lines.write_bytes(content[:-5])
+    with pytest.raises(InputError, match=r"shards.jsonl: altered or truncated \(checksum"):
+        SharData(shar)
+    lines.unlink()
+    with pytest.raises(InputError, match=r"shards.jsonl: No such file or directory; copy the"):
+        SharData(shar)
+    lines.write_bytes(content)
+    text = facts.read_text()
+    facts.write_text(text.replace('"version": 1', '"version": 2'))
+    with pytest.raises(InputError, match=r"shar.json: of version 2, not 1; copy the index again"):
+        SharData(shar)
+    facts.write_text(text[:20])
+    with pytest.raises(InputError, match=r"shar.json: no index of shards; copy the index again"):
         SharData(shar)
 
 
@@ -75,10 +92,14 @@ def test_shards_of_another_corpus_are_named(tmp_path, shar):
     first, second = (path.read_bytes() for path in files)
     files[0].write_bytes(second)
     files[1].write_bytes(first)
-    index = json.loads((shar / "shar.json").read_text())
-    sums = [shard["sha256"] for shard in index["shards"]]
+    lines = shar / "shards.jsonl"
+    shards = [json.loads(line) for line in lines.read_text().splitlines()]
+    sums = [shard["sha256"] for shard in shards]
     sums[0]["cuts"], sums[1]["cuts"] = sums[1]["cuts"], sums[0]["cuts"]
-    (shar / "shar.json").write_text(json.dumps(index))
+    lines.write_text("".join(f"{json.dumps(shard)}\n" for shard in shards))
+    facts = json.loads((shar / "shar.json").read_text())
+    facts["lines_sha256"] = sha256_of_file(lines)
+    (shar / "shar.json").write_text(json.dumps(facts))
     with pytest.raises(InputError, match=r"features.000000.tar: data-0-000.npy stands where"):
         SharData(shar).read_shard(0)
 

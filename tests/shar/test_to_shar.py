@@ -15,7 +15,7 @@ from am.features.feature_data import open_feature_data
 from am.features.low_frame_rate import num_low_rate_frames
 from am.nnet.data import load_features
 from am.outputs import sha256_of_file
-from am.shar.index import length_limit, read_index
+from am.shar.index import length_limit
 from am.shar.labels import CODED, LabelsInShards
 from am.shar.read import SharData
 from am.shar.shard_files import SharSettings
@@ -65,9 +65,9 @@ def test_reading_back_equals_the_source(tmp_path, task, form):
     hard = RaggedStore(task.labels / "labeled")
     output = new_folder(tmp_path / "out")
     settings = SharSettings(shard_size=4, soft_label_form=form)
-    index = write_shar(task.labeled, output, settings, [soft.folder, hard.folder])
+    facts = write_shar(task.labeled, output, settings, [soft.folder, hard.folder])
     data = SharData(output)
-    assert (CODED in data.index.fields) == (form == "coded")
+    assert (CODED in data.facts.fields) == (form == "coded")
     originals = list(open_feature_data(task.labeled))
     read = list(data)
     assert [cut.id for cut in read] == [cut.id for cut in originals]
@@ -82,16 +82,16 @@ def test_reading_back_equals_the_source(tmp_path, task, form):
     for cut, original in zip(read, originals, strict=True):
         np.testing.assert_array_equal(load_features(cut), load_features(original))
     frames = np.concatenate([hard[cut.id]["pdf_ids"] for cut in originals])
-    assert index.pdf_counts == tuple(np.bincount(frames, minlength=6))
+    assert facts.pdf_counts == tuple(np.bincount(frames, minlength=6))
 
 
 def test_the_index_tells_what_is_there(tmp_path, task):
     output = new_folder(tmp_path / "out")
     write_shar(task.labeled, output, SETTINGS)
-    index = read_index(output)
+    shards = SharData(output).shards
     originals = list(open_feature_data(task.labeled))
-    assert [shard.num_cuts for shard in index.shards] == [4, 4, 2]
-    for start, shard in zip((0, 4, 8), index.shards, strict=True):
+    assert [shard.num_cuts for shard in shards] == [4, 4, 2]
+    for start, shard in zip((0, 4, 8), shards, strict=True):
         cuts = originals[start : start + 4]
         lengths = [cut.num_frames for cut in cuts]
         assert shard.num_frames == sum(map(num_low_rate_frames, lengths))
@@ -101,8 +101,8 @@ def test_the_index_tells_what_is_there(tmp_path, task):
         for field, sha256 in shard.sha256.items():
             assert sha256_of_file(output / "shar" / shard.file_name(field)) == sha256
     values = json.loads((output / "shar.json").read_text())
-    assert values["cuts"] == 10
-    assert values["frames"] == sum(num_low_rate_frames(cut.num_frames) for cut in originals)
+    assert values["num_cuts"] == 10
+    assert values["num_frames"] == sum(num_low_rate_frames(cut.num_frames) for cut in originals)
     assert values["hours"] == pytest.approx(sum(c.duration for c in originals) / 3600, abs=1e-4)
 
 
@@ -154,7 +154,8 @@ def test_features_from_stored_audio_equal_the_stored_features(tmp_path):
 
 def test_a_killed_run_goes_on(tmp_path, task, monkeypatch):
     output = new_folder(tmp_path / "out")
-    first = write_shar(task.unlabeled, output, SETTINGS)
+    write_shar(task.unlabeled, output, SETTINGS)
+    first = list(SharData(output).shards)
     (output / "shar.json").unlink()
     loaded = []
 
@@ -167,12 +168,12 @@ def test_a_killed_run_goes_on(tmp_path, task, monkeypatch):
     monkeypatch.setattr("am.shar.shard_files.load_features", counting_load)
     with pytest.raises(KeyboardInterrupt):
         write_shar(task.unlabeled, output, SETTINGS)
-    second = write_shar(task.unlabeled, output, SETTINGS)
+    write_shar(task.unlabeled, output, SETTINGS)
     ids = [cut.id for cut in open_feature_data(task.unlabeled)]
     # The first shard was finished, the second was not.
     assert loaded == ids[:6] + ids[4:]
     assert not (output / "entries").exists()
-    for one, other in zip(first.shards, second.shards, strict=True):
+    for one, other in zip(first, SharData(output).shards, strict=True):
         assert one.sha256["features"] == other.sha256["features"]
 
 
@@ -205,12 +206,10 @@ def test_unreadable_cuts_are_listed_or_stop(tmp_path):
     settings = SharSettings(shard_size=2, content="audio")
     with pytest.raises(InputError, match=r"2 of 6 cuts are unreadable.*the first is audio-1-0.0: "):
         write_shar(audio, new_folder(tmp_path / "out"), settings, extractor=LfbeSettings())
-    index = write_shar(
-        audio, tmp_path / "out", settings, extractor=LfbeSettings(), max_rejected_share=0.5
-    )
+    write_shar(audio, tmp_path / "out", settings, extractor=LfbeSettings(), max_rejected_share=0.5)
     rejected = (tmp_path / "out" / "rejected.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in rejected] == ["audio-1-0.0", "audio-1-0.5"]
-    assert [shard.number for shard in index.shards] == [0, 2]
+    assert [shard.number for shard in SharData(tmp_path / "out").shards] == [0, 2]
     assert len(list(SharData(tmp_path / "out"))) == len(
         list(CutSet.from_shar(in_dir=tmp_path / "out" / "shar"))
     )
