@@ -7,6 +7,9 @@ student trained on them for one pass (steps/train_student.py): each a process of
 highest resident memory (max RSS, MB) is printed, and its growth from the first size to the last.
 Exit status 1 if one grew by more than --max-growth.
 
+glibc keeps more or less freed memory for itself, by chance: on one corpus the student's peak
+differs by up to 8 % from run to run.  With its MALLOC_MMAP_THRESHOLD_ fixed, as here, by 0.1 %.
+
 Example:
 
     benchmarks/flat_memory.sh --hours 1,4,16
@@ -120,7 +123,7 @@ def make_task(folder: Path) -> None:
 
 def peak_megabytes(command: list[str | Path]) -> float:
     """Run a command; the highest resident memory of it or of a process that it started."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_MMAP_THRESHOLD_": "65536"}
     arguments = [sys.executable, *map(str, command)]
     process = subprocess.Popen(
         arguments, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
