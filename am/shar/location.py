@@ -96,5 +96,10 @@ def _read_through_lhotse(url: str) -> bytes:
         with open_best(url, "rb") as stream:
             return bytes(stream.read())
     except Exception as error:  # whatever the store's client raises
-        reason = " ".join(str(error).split()) or repr(error)
-        raise InputError(f"{url}: {reason}") from error
+        # lhotse replaces what went wrong by a guess that the client is missing.
+        cause = error.__context__ or error
+        reason = " ".join(str(cause).split()) or repr(cause)
+        raise InputError(
+            f"{url}: {reason}; lhotse opens such URLs with smart_open (pip install smart_open), an "
+            "AIStore client or the Multi-Storage Client"
+        ) from error

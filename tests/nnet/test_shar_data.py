@@ -3,6 +3,7 @@
 import collections
 import itertools
 import os
+import shutil
 import weakref
 
 import numpy as np
@@ -15,12 +16,13 @@ from am.features.feature_data import open_feature_data
 from am.nnet.data import BatchingSettings, LabelledCuts
 from am.nnet.shar_data import OnlyProcess, ShardedCuts, batches_of_lengths
 from am.shar.labels import LabelsBesideShards, LabelsInShards
+from am.shar.link import link_shar
 from am.shar.read import SharData
 from am.shar.shard_files import SharSettings
 from am.shar.write import write_shar
 from am.storage import RaggedStore
 from tests.nnet.small_data import SmallTask
-from tests.shar.shar_cases import make_soft_labels
+from tests.shar.shar_cases import file_server, make_soft_labels
 
 NUM_CUTS = 40
 SHARD_SIZE = 5
@@ -212,6 +214,28 @@ def test_parts_share_the_shards_out(task):
     ids = [sorted(itertools.chain(*order(part))) for part in parts]
     assert [part.num_cuts for part in parts] == [len(part) for part in ids] == [15, 15, 10]
     assert len(set(itertools.chain(*ids))) == NUM_CUTS
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_come_from_a_server(task, tmp_path, monkeypatch, workers):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    served, linked = tmp_path / "served", tmp_path / "linked"
+    shutil.copytree(task.shar, served)
+    linked.mkdir()
+    with file_server(served) as url:
+        link_shar(url, linked)
+        there = SharData(linked)
+        labels = LabelsInShards(there, "soft labels")
+        cuts = ShardedCuts("labeled", there, labels, BatchingSettings(SECONDS, 2, workers))
+        local = sharded(task, workers, kind="soft labels")
+        for ours, theirs in zip(cuts.batches(1), local.batches(1), strict=True):
+            assert ours.cut_ids == theirs.cut_ids
+            np.testing.assert_array_equal(ours.features, theirs.features)
+            np.testing.assert_array_equal(ours.stored_logits, theirs.stored_logits)
+        for path in (served / "shar").glob("features.*"):
+            path.unlink()
+        with pytest.raises(InputError, match=rf"^{url}/shar/features[^\n]*: HTTP 404 [^\n]*$"):
+            list(cuts.batches(2))
 
 
 def test_a_damaged_shard_is_named_even_from_a_worker(task, monkeypatch):

@@ -2,9 +2,12 @@
 
 import http.server
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from lhotse import serialization
+from lhotse.serialization import IOBackend
 
 from am.errors import InputError
 from am.features.feature_data import describe_features, open_feature_data
@@ -137,6 +140,17 @@ def test_a_server_that_comes_back_is_waited_for(tmp_path, shar, failures, monkey
                 data.read_shard(0)
 
 
-def test_another_url_goes_through_lhotse(tmp_path, shar):
+def test_another_url_goes_through_lhotse(tmp_path, shar, monkeypatch):
+    class Bucket(IOBackend):
+        def open(self, identifier, mode):
+            return Path(identifier.replace("store://bucket", str(shar))).open(mode)
+
     with pytest.raises(InputError, match=r"^s3://bucket/shar.json: [^\n]*smart_open[^\n]*$"):
         linked("s3://bucket", tmp_path / "linked")
+    monkeypatch.setattr(serialization, "CURRENT_IO_BACKEND", Bucket())
+    folder = linked("store://bucket", tmp_path / "in_store")
+    assert SharData(folder).location == "store://bucket/shar"
+    assert [cut.id for cut in SharData(folder)] == [cut.id for cut in SharData(shar)]
+    (shar / "shar" / "features.000001.tar").unlink()
+    with pytest.raises(InputError, match=r"^store://bucket/shar/features.000001.tar: [^\n]*No su"):
+        SharData(folder).read_shard(1)
