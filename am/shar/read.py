@@ -11,10 +11,12 @@ import tarfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from lhotse import MonoCut
 from lhotse.serialization import decode_json_line, deserialize_item
-from lhotse.shar.readers.tar import TarIterator
+from lhotse.shar.readers.tar import iterate_tarfile_pairwise
+from lhotse.shar.utils import fill_shar_placeholder
 
 from am.errors import InputError
 from am.features.computed import computed_features
@@ -75,10 +77,22 @@ class SharData:
     def _attach(self, cuts: list[MonoCut], shard: Shard, field: str) -> None:
         content = BytesIO(self._content(shard, field))
         try:
-            for cut, (manifest, path) in zip(cuts, TarIterator(content), strict=True):
+            for cut, (manifest, path) in zip(cuts, _manifests(content), strict=True):
                 if str(path.with_suffix("")) != cut.id:
                     raise ValueError(f"{path} stands where cut {cut.id} is expected")
                 setattr(cut, field, manifest)
         except (ValueError, RuntimeError, tarfile.TarError) as error:
             name = join(self.location, shard.file_name(field))
             raise InputError(f"{name}: {error}; {MEND}") from error
+
+
+def _manifests(content: BytesIO) -> Iterator[tuple[Any, Path]]:
+    """What is in a tar file of a field: manifests with their data, and paths of those data.
+
+    lhotse's ``TarIterator`` for files that are in memory already.
+    """
+    with tarfile.open(fileobj=content, mode="r:") as tar:
+        for (data, path), (text, _) in iterate_tarfile_pairwise(tar):
+            manifest = deserialize_item(decode_json_line(text.decode()))
+            fill_shar_placeholder(manifest, data=data, tarpath=path)
+            yield manifest, path
