@@ -23,6 +23,7 @@ from am.nnet.cross_entropy import (
 from am.nnet.schedule import ScheduleSettings
 from am.nnet.sources import FeaturesOf, labels_place
 from am.nnet.trainer import Trainer
+from am.sequence.training import SequenceSettings, train_sequence
 from am.shar.read import SharData
 from am.shar.shard_files import SharSettings
 from am.shar.write import write_shar
@@ -162,6 +163,16 @@ def test_bad_input_is_named(task):
     soft = make_soft_labels(task.folder / "soft3", task.unlabeled, cuts_per_shard=4, tree=senones)
     with pytest.raises(InputError, match="9 parts are too many for the shards of"):
         student(plain, soft, parts=9)
+
+
+def test_sequence_training_refuses_shards(task):
+    data = shar(task, task.labeled)
+    nothing = task.folder / "nothing"
+    settings = SequenceSettings()
+    with pytest.raises(InputError, match=r"_shar_0: sequence training cannot read shards; give"):
+        train_sequence(
+            task.labeled, data, nothing, nothing, nothing, nothing, nothing, settings, "cpu"
+        )
 
 
 def test_features_of_some_shards_alone_make_the_front_end(task):
