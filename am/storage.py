@@ -123,11 +123,17 @@ def count_shards(folder: Path) -> int:
     return len(list(folder.glob("shard-*.json")))
 
 
-def _expected_shards(folder: Path) -> int:
-    """Shards that should be there: as ``store.json`` says, else up to the highest on disk."""
+def _read_description(folder: Path) -> dict[str, Any]:
+    """What ``store.json`` says."""
     if not (folder / STORE_NAME).is_file():
         raise InputError(f"{folder}: holds no {STORE_NAME}; run the step that writes this store")
-    description = json.loads((folder / STORE_NAME).read_text())
+    description: dict[str, Any] = json.loads((folder / STORE_NAME).read_text())
+    return description
+
+
+def _expected_shards(folder: Path) -> int:
+    """Shards that should be there: as ``store.json`` says, else up to the highest on disk."""
+    description = _read_description(folder)
     found = [int(path.stem.removeprefix("shard-")) for path in folder.glob("shard-*.*")]
     return int(description.get("num_shards", max(found, default=-1) + 1))
 
@@ -142,20 +148,23 @@ class _Place:
 class RaggedStore:
     """Random access to a store by cut id; arrays are read from disk when asked for."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, shards: Iterable[int] | None = None):
         """Read the shards' indices.
+
+        Args:
+            folder: the store.
+            shards: only these (from 0), of a store that is read shard by shard; None reads all.
 
         Raises:
             InputError: there is no store, its codec is unknown, a shard is missing or its index
                 unreadable, or a cut stands in it twice.  The data themselves are only checked by
                 :func:`check_store`.
         """
-        num_shards = _expected_shards(folder)
         self.folder = folder
-        self.description: dict[str, Any] = json.loads((folder / STORE_NAME).read_text())
+        self.description = _read_description(folder)
         self._codec = codec_of(self.description, folder / STORE_NAME)
         self._places: dict[str, _Place] = {}
-        for index in range(num_shards):
+        for index in range(_expected_shards(folder)) if shards is None else shards:
             self._read_index(index)
         self._open: OrderedDict[int, Any] = OrderedDict()
 

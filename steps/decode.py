@@ -16,7 +16,8 @@ tool = Tool(
     summary="Decode every cut of a data folder with a GMM or a network.",
     reads=[
         "GRAPH: HCLG of the model's senones (utils/mkgraph.py)",
-        "DATA: cuts with the features that the model was trained on (steps/make_features.py)",
+        "DATA: cuts with the features that the model was trained on (steps/make_features.py), or "
+        "the same as shards (utils/to_shar.py)",
         "MODEL: a GMM or a network",
         "the scales of steps/search_scales.py, if --scales names them",
         "the transforms of DATA's speakers, if MODEL is speaker-adapted (steps/estimate_fmllr.py)",

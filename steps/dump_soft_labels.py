@@ -12,7 +12,8 @@ tool = Tool(
     summary="Store a teacher's k highest logits, or all, for every frame of unlabelled data.  A "
     "killed run goes on; in a finished store, damaged shards are found and made again alone.",
     reads=[
-        "UNLABELED: a feature data folder, LFBE (steps/make_features.py)",
+        "UNLABELED: a feature data folder, LFBE (steps/make_features.py), or the same as shards "
+        "(utils/to_shar.py)",
         "MODEL: the teacher, a network folder (steps/train_ce.py)",
     ],
     writes=["OUTPUT/store.json, shard-*: the soft labels by cut (am/storage.py)"],
@@ -30,7 +31,7 @@ for option, kind, meaning in (
     ("--top-k", number_or_all, "logits a frame, or all"),
     ("--temperature", float, "divides the teacher's logits; above 1 makes flatter labels"),
     ("--logit-step", float, "of the stored logits, which are off by half of it at most"),
-    ("--cuts-per-shard", positive_int, "cuts in one shard"),
+    ("--cuts-per-shard", positive_int, "cuts in one shard, where UNLABELED has none"),
     ("--batch-seconds", float, "speech in one forward pass"),
 ):
     default = getattr(DumpSettings, option.removeprefix("--").replace("-", "_"))

@@ -6,14 +6,17 @@ import dataclasses
 from pathlib import Path
 
 from am.nnet.cross_entropy import CrossEntropySettings, train_cross_entropy
+from am.nnet.sources import labels_place
 from commandline import Tool
 
 tool = Tool(
     summary="Train an LSTM acoustic model with cross-entropy on labelled data.",
     reads=[
-        "LABELED, DEV: feature data folders, LFBE (steps/make_features.py)",
+        "LABELED, DEV: feature data folders, LFBE (steps/make_features.py), or the same "
+        "as shards (utils/to_shar.py)",
         "SENONES/tree.json: the senones (steps/cluster_senones.py)",
-        "LABELS/labeled, LABELS/dev: a pdf-id every 30 ms (steps/make_senone_labels.py)",
+        "LABELS/labeled, LABELS/dev: a pdf-id every 30 ms (steps/make_senone_labels.py); "
+        "shards hold their own",
     ],
     writes=[
         "OUTPUT/model.safetensors, model.json, front_end.*: the network with the lowest dev loss",
@@ -37,7 +40,13 @@ def main(options: argparse.Namespace) -> None:
     tree = options.senones / "tree.json"
     tool.build(
         options.output,
-        [options.labeled, options.dev, tree, labels / "labeled", labels / "dev"],
+        [
+            options.labeled,
+            options.dev,
+            tree,
+            labels_place(options.labeled, labels / "labeled"),
+            labels_place(options.dev, labels / "dev"),
+        ],
         dataclasses.asdict(settings),
         lambda partial: train_cross_entropy(
             options.labeled,

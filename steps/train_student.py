@@ -6,17 +6,20 @@ import dataclasses
 from pathlib import Path
 
 from am.nnet.cross_entropy import SoftLabelledData, StudentSettings, train_student
+from am.nnet.sources import labels_place
 from commandline import Tool
 
 tool = Tool(
     summary="Train an LSTM acoustic model by scheduled learning: parts of the unlabelled data "
     "with a teacher's labels, soft or hard, and passes over the labelled data.",
     reads=[
-        "LABELED, UNLABELED, DEV: feature data folders, LFBE (steps/make_features.py)",
+        "LABELED, UNLABELED, DEV: feature data folders, LFBE (steps/make_features.py), or the same "
+        "as shards (utils/to_shar.py)",
         "SENONES/tree.json: the senones (steps/cluster_senones.py)",
-        "LABELS/labeled, LABELS/dev: a pdf-id every 30 ms (steps/make_senone_labels.py)",
+        "LABELS/labeled, LABELS/dev: a pdf-id every 30 ms (steps/make_senone_labels.py); "
+        "shards hold their own",
         "SOFT_LABELS: the unlabelled data's soft labels (steps/dump_soft_labels.py), or hard ones "
-        "(steps/make_pseudo_labels.py)",
+        "(steps/make_pseudo_labels.py); UNLABELED again, if it is shards that hold soft labels",
     ],
     writes=[
         "OUTPUT: a network folder, as steps/train_ce.py writes",
@@ -41,8 +44,8 @@ def main(options: argparse.Namespace) -> None:
             options.unlabeled,
             options.dev,
             options.senones / "tree.json",
-            labels / "labeled",
-            labels / "dev",
+            labels_place(options.labeled, labels / "labeled"),
+            labels_place(options.dev, labels / "dev"),
             options.soft_labels,
         ],
         dataclasses.asdict(settings),

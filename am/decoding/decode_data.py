@@ -23,6 +23,7 @@ from am.features.feature_data import CUTS_NAME, open_feature_data
 from am.processes import map_chunks
 from am.progress import track
 from am.scoring.transcripts import HYPOTHESES_NAME
+from am.shar.index import is_shar, read_facts
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +169,8 @@ def decode_cuts(
 
 def count_cuts(data_dir: Path) -> int:
     """Number of cuts of a data folder, without parsing them."""
+    if is_shar(data_dir):
+        return read_facts(data_dir).num_cuts
     with gzip.open(data_dir / CUTS_NAME, "rb") as stream:
         return sum(1 for _ in stream)
 

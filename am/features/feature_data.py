@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lhotse import CutSet
 
+from am import config
 from am.errors import InputError
-from am.features.extractors import LfbeSettings
+from am.features.extractors import SETTINGS_OF_KIND, LfbeSettings
 
 CUTS_NAME = "cuts.jsonl.gz"
 SETTINGS_NAME = "features.json"
@@ -34,9 +35,16 @@ class FeatureDescription:
 def open_feature_data(folder: Path) -> CutSet:
     """The cuts of a feature data folder, read lazily, in the folder's order.
 
+    A Shar data folder (:mod:`am.shar`) is one too; its cuts come with their features in memory.
+
     Raises:
         InputError: the folder has no cuts, or they carry no features.
     """
+    from am.shar.index import is_shar
+    from am.shar.read import SharData  # which reads features itself
+
+    if is_shar(folder):
+        return CutSet(SharData(folder))
     path = folder / CUTS_NAME
     if not path.is_file():
         raise InputError(f"{path}: no such file; run steps/make_features.py")
@@ -65,6 +73,24 @@ def describe_features(folder: Path) -> FeatureDescription:
         raise InputError(f"{path}: no such file; run steps/make_features.py")
     values = json.loads(path.read_text())
     return FeatureDescription(values["kind"], values["dimension"], values["frame_shift"])
+
+
+def extractor_settings(folder: Path) -> LfbeSettings:
+    """How the features of a folder were computed.
+
+    Raises:
+        InputError: the folder does not tell.
+    """
+    kind = describe_features(folder).kind
+    path = folder / SETTINGS_NAME
+    values = json.loads(path.read_text())
+    del values["kind"], values["dimension"]
+    if "sampling_rate" not in values:
+        raise InputError(
+            f"{path}: does not tell how the features were computed, which computing them from "
+            "audio needs; run steps/make_features.py"
+        )
+    return config.settings_from_mapping(SETTINGS_OF_KIND[kind], values, str(path))
 
 
 def write_feature_settings(folder: Path, kind: str, dimension: int, settings: LfbeSettings) -> None:

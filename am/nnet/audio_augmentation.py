@@ -13,7 +13,6 @@ Shapes: n samples, T frames at 10 ms, T' at 30 ms, D values a frame.
 
 from __future__ import annotations
 
-import json
 import logging
 import zlib
 from dataclasses import dataclass
@@ -23,10 +22,9 @@ import numpy as np
 from lhotse import CutSet, MonoCut
 from lhotse.augmentation import Speed
 
-from am import config
 from am.errors import InputError
-from am.features.extractors import SETTINGS_OF_KIND, LfbeSettings, make_extractor
-from am.features.feature_data import CUTS_NAME, SETTINGS_NAME, one_line_reason
+from am.features.extractors import make_extractor
+from am.features.feature_data import CUTS_NAME, extractor_settings, one_line_reason
 from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
 
 log = logging.getLogger(__name__)
@@ -92,7 +90,7 @@ class AudioAugmenter:
 
     def __init__(self, data: Path, settings: AudioAugmentationSettings):
         self.settings = settings
-        self._extractor = make_extractor(_extractor_settings(data))
+        self._extractor = make_extractor(extractor_settings(data))
         self._sampling_rate = self._extractor.config.sampling_rate
         self._noises = _noise_cuts(settings)
         self._rooms = self._make_rooms(data) if settings.room_probability > 0.0 else []
@@ -193,21 +191,6 @@ def labels_at_speed(num_frames: int, new_frames: int, factor: float) -> np.ndarr
     middle = STACKED_FRAMES * np.arange(num_low_rate_frames(new_frames)) + 1
     nearest = np.rint((middle * factor - 1) / STACKED_FRAMES).astype(np.int64)
     return nearest.clip(0, num_low_rate_frames(num_frames) - 1)
-
-
-def _extractor_settings(data: Path) -> LfbeSettings:
-    path = data / SETTINGS_NAME
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run steps/make_features.py")
-    values = json.loads(path.read_text())
-    kind = values.pop("kind")
-    del values["dimension"]
-    if "sampling_rate" not in values:
-        raise InputError(
-            f"{path}: does not tell how the features were computed; switch audio augmentation off, "
-            "or run steps/make_features.py"
-        )
-    return config.settings_from_mapping(SETTINGS_OF_KIND[kind], values, str(path))
 
 
 def _noise_cuts(settings: AudioAugmentationSettings) -> list[MonoCut]:

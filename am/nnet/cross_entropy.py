@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from am.errors import InputError
-from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
+from am.features.feature_data import describe_features
 from am.features.low_frame_rate import STACKED_FRAMES, LowFrameRateFrontEnd, estimate_front_end
-from am.nnet.audio_augmentation import AudioAugmentationSettings, audio_augmenter
+from am.nnet.audio_augmentation import AudioAugmentationSettings
 from am.nnet.checkpoint import TrainingState
-from am.nnet.data import (
-    BatchingSettings,
-    LabelledCuts,
-    check_feature_kind,
-    check_labels_fit,
-    load_features,
-    open_labels,
-    split_into_parts,
-)
+from am.nnet.data import BatchingSettings, LabelledCuts, check_feature_kind
 from am.nnet.device import pick_device
 from am.nnet.lstm import AcousticModel, LstmSettings
 from am.nnet.network import save_network
@@ -37,13 +29,21 @@ from am.nnet.schedule import (
     Pass,
     ScheduleSettings,
     labeled_plan,
-    part_name,
     scheduled_plan,
 )
+from am.nnet.shar_data import ShardedCuts
+from am.nnet.sources import (
+    DataSource,
+    FeaturesOf,
+    LabelsWanted,
+    open_hard_labelled,
+    open_unlabeled_parts,
+    size_of_source,
+)
 from am.nnet.trainer import Trainer, TrainerSettings
-from am.nnet.training_plan import TrainingPlan, size_of
+from am.nnet.training_plan import TrainingPlan
 from am.outputs import sha256_of_file
-from am.storage import RaggedStore, check_store
+from am.storage import RaggedStore
 from am.tree.context_tree import ContextTree
 
 log = logging.getLogger(__name__)
@@ -156,33 +156,20 @@ def train_student(
         settings: network, schedule and training.
     """
     prepared = _Preparation(labeled, dev, senones, labels, output, settings)
-    soft = open_labels(
-        unlabeled.soft_labels,
-        _kind_of_teacher_labels(unlabeled.soft_labels),
-        prepared.num_pdfs,
-        prepared.label_frame_shift,
-    )
-    _check_tree(soft, prepared.tree_sha256)
-    check_store(unlabeled.soft_labels)
     check_feature_kind([labeled, unlabeled.features])
-    check_labels_fit(unlabeled.features, soft, output / "unlabeled_without_labels.txt")
-    parts_folder = output / "parts"
-    manifests = split_into_parts(
-        unlabeled.features / CUTS_NAME, parts_folder, settings.schedule.parts
+    parts = open_unlabeled_parts(
+        unlabeled.features,
+        unlabeled.soft_labels,
+        settings.schedule.parts,
+        prepared.labels_wanted,
+        settings.batching,
+        settings.audio,
+        output,
     )
-    sources = {LABELED: prepared.labeled_cuts}
-    augmenter = audio_augmenter(unlabeled.features, settings.audio)
-    for index, manifest in enumerate(manifests):
-        part = LabelledCuts(part_name(index), manifest, soft, settings.batching, augmenter)
-        if part.num_cuts == 0:
-            raise InputError(
-                f"schedule.parts: {settings.schedule.parts} parts are too many for the cuts of "
-                f"{unlabeled.features}; choose fewer"
-            )
-        sources[part.name] = part
+    sources = {LABELED: prepared.labeled_cuts, **{part.name: part for part in parts}}
     plan = scheduled_plan(settings.schedule)
     prepared.train(plan, sources, [labeled, unlabeled.features], pick_device(device))
-    shutil.rmtree(parts_folder)
+    shutil.rmtree(output / "parts", ignore_errors=True)
 
 
 def log_priors_of(labels: RaggedStore, num_pdfs: int, pseudo_count: float) -> Tensor:
@@ -191,7 +178,7 @@ def log_priors_of(labels: RaggedStore, num_pdfs: int, pseudo_count: float) -> Te
     Raises:
         InputError: a label is no pdf-id of the network.
     """
-    counts = np.full(num_pdfs, pseudo_count)
+    counts = np.zeros(num_pdfs)
     for cut_id in labels:
         pdf_ids = labels[cut_id]["pdf_ids"]
         if len(pdf_ids) and not 0 <= pdf_ids.min() <= pdf_ids.max() < num_pdfs:
@@ -200,8 +187,14 @@ def log_priors_of(labels: RaggedStore, num_pdfs: int, pseudo_count: float) -> Te
                 "labels again with this senone folder"
             )
         counts += np.bincount(pdf_ids, minlength=num_pdfs)
-    log.info("%d of %d senones have labels", (counts > pseudo_count).sum(), num_pdfs)
-    return torch.from_numpy(np.log(counts / counts.sum())).float()
+    return log_priors_of_counts(counts, pseudo_count)
+
+
+def log_priors_of_counts(counts: np.ndarray, pseudo_count: float) -> Tensor:
+    """(num_pdfs,) natural log of the relative frequencies of (num_pdfs,) senones' frames."""
+    log.info("%d of %d senones have labels", (counts > 0).sum(), len(counts))
+    smoothed = counts + pseudo_count
+    return torch.from_numpy(np.log(smoothed / smoothed.sum())).float()
 
 
 class _Preparation:
@@ -224,24 +217,33 @@ class _Preparation:
         self.feature_dim = check_feature_kind([labeled, dev])
         self._frame_shift = describe_features(labeled).frame_shift
         self.label_frame_shift = STACKED_FRAMES * self._frame_shift
-        cuts = {}
-        for name, data in ((LABELED, labeled), ("dev", dev)):
-            store = open_labels(labels / name, "pdf-ids", self.num_pdfs, self.label_frame_shift)
-            _check_tree(store, self.tree_sha256)
-            check_labels_fit(data, store, output / f"{name}_without_labels.txt")
-            augmenter = audio_augmenter(data, settings.audio) if name == LABELED else None
-            manifest = data / CUTS_NAME
-            cuts[name] = LabelledCuts(name, manifest, store, settings.batching, augmenter)
-        self.labeled_cuts = cuts[LABELED]
-        self._dev_cuts = cuts["dev"]
-        self._log_priors = log_priors_of(
-            self.labeled_cuts.labels, self.num_pdfs, settings.prior_pseudo_count
+        self.labels_wanted = LabelsWanted(self.num_pdfs, self.tree_sha256, self.label_frame_shift)
+        self.labeled_cuts, self._dev_cuts = (
+            open_hard_labelled(
+                name,
+                data,
+                labels / name,
+                self.labels_wanted,
+                settings.batching,
+                settings.audio if name == LABELED else None,
+                output / f"{name}_without_labels.txt",
+            )
+            for name, data in ((LABELED, labeled), ("dev", dev))
         )
+        self._log_priors = self._priors()
+
+    def _priors(self) -> Tensor:
+        """(num_pdfs,) log priors of the labelled data."""
+        pseudo_count = self._settings.prior_pseudo_count
+        if isinstance(self.labeled_cuts, ShardedCuts):
+            counts = self.labeled_cuts.data.facts.pdf_counts
+            return log_priors_of_counts(np.array(counts, dtype=np.float64), pseudo_count)
+        return log_priors_of(self.labeled_cuts.labels, self.num_pdfs, pseudo_count)
 
     def train(
         self,
         plan: Sequence[Pass],
-        sources: Mapping[str, LabelledCuts],
+        sources: Mapping[str, DataSource],
         feature_folders: Sequence[Path],
         device: torch.device,
     ) -> None:
@@ -252,14 +254,22 @@ class _Preparation:
         model = AcousticModel(settings.lstm, front_end.output_dim, self.num_pdfs)
         log.info("%d parameters, %d senones, on %s", model.num_parameters(), self.num_pdfs, device)
         sizes = {
-            name: size_of(source.cuts(), settings.batching, settings.trainer.chunk_seconds)
+            name: size_of_source(source, settings.batching, settings.trainer.chunk_seconds)
             for name, source in sources.items()
         }
         told = TrainingPlan(plan, sizes, settings.trainer, self.label_frame_shift)
         for line in told.lines(at_most=MAX_PLAN_ROWS):
             log.info("plan: %s", line)
         trainer = Trainer(
-            model, front_end, plan, sources, self._dev_cuts, settings.trainer, self._output, device
+            model,
+            front_end,
+            plan,
+            # The trainer takes whatever has their methods.
+            cast(Mapping[str, LabelledCuts], sources),
+            cast(LabelledCuts, self._dev_cuts),
+            settings.trainer,
+            self._output,
+            device,
         )
         state = trainer.run()
         save_network(self._output, model, front_end, self._log_priors, self.tree_sha256)
@@ -269,7 +279,7 @@ class _Preparation:
         if (self._output / "front_end.json").is_file():
             return LowFrameRateFrontEnd.load(self._output)
         settings = self._settings.front_end
-        features = _FeaturesOf(feature_folders, settings.max_cuts)
+        features = FeaturesOf(feature_folders, settings.max_cuts)
         front_end = estimate_front_end(features, settings.prior_frames, self._frame_shift)
         front_end.save(self._output)
         return front_end
@@ -293,30 +303,4 @@ class _Preparation:
             loss,
             100 * accuracy,
             state.skipped_batches,
-        )
-
-
-class _FeaturesOf:
-    """The features of some cuts, spread evenly over folders; may be iterated again."""
-
-    def __init__(self, folders: Sequence[Path], max_cuts: int):
-        self._folders = folders
-        num_cuts = sum(1 for folder in folders for _ in open_feature_data(folder))
-        self._every = -(-num_cuts // max(max_cuts, 1))
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        cuts = itertools.chain.from_iterable(map(open_feature_data, self._folders))
-        return (load_features(cut) for cut in itertools.islice(cuts, 0, None, self._every))
-
-
-def _kind_of_teacher_labels(folder: Path) -> str:
-    """Soft labels unless the store holds hard ones."""
-    return "pdf-ids" if RaggedStore(folder).kind == "pdf-ids" else "soft labels"
-
-
-def _check_tree(labels: RaggedStore, tree_sha256: str) -> None:
-    if labels.description.get("tree_sha256") != tree_sha256:
-        raise InputError(
-            f"{labels.folder}: labels of another tree than that of the senone folder; make them "
-            "again with this tree"
         )

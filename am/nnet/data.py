@@ -8,10 +8,11 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -109,24 +110,44 @@ class _BatchDataset(Dataset[Batch | InputError]):
             return error
 
     def _load(self, cuts: list[MonoCut]) -> Batch:
-        matrices, records = [], []
-        for cut in cuts:
-            record = self._labels[cut.id]
-            if self._augmenter is None:
-                matrices.append(load_features(cut))
-            else:
-                matrix, index = self._augmenter.features(cut, self._seed)
-                matrices.append(matrix)
-                record = {name: array[index] for name, array in record.items()}
-            records.append(record)
-        features, lengths = pad_features(matrices)
-        pdf_ids = np.concatenate([record["pdf_ids"] for record in records]).astype(np.int64)
-        logits = None
-        if "logits" in records[0]:
-            logits = torch.from_numpy(np.concatenate([record["logits"] for record in records]))
-        return Batch(
-            tuple(cut.id for cut in cuts), features, lengths, torch.from_numpy(pdf_ids), logits
-        )
+        return load_batch(cuts, self._labels, self._augmenter, self._seed)
+
+
+class Labels(Protocol):
+    """Labels of cuts, such as a :class:`am.storage.RaggedStore`."""
+
+    def __getitem__(self, cut_id: str) -> dict[str, np.ndarray]: ...
+
+
+def load_batch(
+    cuts: Sequence[MonoCut], labels: Labels, augmenter: AudioAugmenter | None, seed: int
+) -> Batch:
+    """Load the features and labels of some cuts.
+
+    Args:
+        cuts: which.
+        labels: of them.
+        augmenter: computes the features from changed audio; None takes them as they are.
+        seed: of the pass.
+    """
+    matrices, records = [], []
+    for cut in cuts:
+        record = labels[cut.id]
+        if augmenter is None:
+            matrices.append(load_features(cut))
+        else:
+            matrix, index = augmenter.features(cut, seed)
+            matrices.append(matrix)
+            record = {name: array[index] for name, array in record.items()}
+        records.append(record)
+    features, lengths = pad_features(matrices)
+    pdf_ids = np.concatenate([record["pdf_ids"] for record in records]).astype(np.int64)
+    logits = None
+    if "logits" in records[0]:
+        logits = torch.from_numpy(np.concatenate([record["logits"] for record in records]))
+    return Batch(
+        tuple(cut.id for cut in cuts), features, lengths, torch.from_numpy(pdf_ids), logits
+    )
 
 
 class _Remaining:
@@ -148,11 +169,13 @@ class BatchingSettings:
         batch_seconds: speech in a batch, padding not counted.
         num_buckets: groups of similar length, to keep padding small.
         num_workers: processes that load data beside the training; 0 loads in between.
+        open_shards: of sharded data, how many are in memory at a time (:mod:`am.nnet.shar_data`).
     """
 
     batch_seconds: float = 40.0
     num_buckets: int = 10
     num_workers: int = 0
+    open_shards: int = 4
 
 
 class LabelledCuts:
@@ -236,7 +259,13 @@ class LabelledCuts:
             yield batch
 
 
-def open_labels(folder: Path, kind: str, num_pdfs: int, frame_shift: float) -> RaggedStore:
+def open_labels(
+    folder: Path,
+    kind: str,
+    num_pdfs: int,
+    frame_shift: float,
+    shards: Iterable[int] | None = None,
+) -> RaggedStore:
     """Open a store of labels and check that it fits.
 
     Args:
@@ -244,12 +273,13 @@ def open_labels(folder: Path, kind: str, num_pdfs: int, frame_shift: float) -> R
         kind: ``pdf-ids`` or ``soft labels``.
         num_pdfs: senones of the network to train.
         frame_shift: of its output, in seconds.
+        shards: only these of the store; None opens all.
 
     Raises:
         InputError: another kind, frame shift or number of senones, or soft labels that are not
             in today's format.
     """
-    labels = RaggedStore(folder)
+    labels = RaggedStore(folder, shards)
     if labels.kind != kind:
         raise InputError(f"{folder}: holds {labels.kind} where {kind} are needed")
     if abs(labels.frame_shift - frame_shift) > 1e-6:

@@ -30,6 +30,7 @@ from am.sequence.denominator import DenominatorStore
 from am.sequence.objectives import Criterion
 from am.sequence.phone_classes import phone_classes
 from am.sequence.trainer import SequenceLoss, SequenceTrainer
+from am.shar.index import is_shar
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,11 @@ def train_sequence(
         InputError: inputs that do not fit together.
     """
     started = time.monotonic()
+    for data in filter(is_shar, (labeled, dev)):
+        raise InputError(
+            f"{data}: sequence training cannot read shards; give the feature data folder that "
+            "they were made of"
+        )
     torch.manual_seed(settings.trainer.seed)
     place = pick_device(device)
     network = load_network(model, place)

@@ -1,6 +1,7 @@
 """Soft labels: a teacher's k highest logits, or all, for every frame of unlabelled data, in shards.
 
-The cuts are dealt into shards in the manifest's order.  A shard is written aside, renamed, and
+The cuts are dealt into shards in the manifest's order; a shard of sharded data (:mod:`am.shar`)
+makes one.  A shard is written aside, renamed, and
 only then described with its checksum, so that a killed dump goes on at the first unfinished shard
 and a damaged shard is made again alone.
 
@@ -35,6 +36,8 @@ from am.features.feature_data import CUTS_NAME, describe_features, open_feature_
 from am.nnet.data import load_features
 from am.nnet.network import WEIGHTS_NAME, LoadedNetwork
 from am.progress import track
+from am.shar.index import CUTS_FIELD, INDEX_NAME, SHARDS_NAME, is_shar
+from am.shar.read import SharData
 from am.soft_labels.codec import MAX_TOP_K, SoftLabelCodec
 from am.soft_labels.dense_codec import DenseSoftLabelCodec
 from am.soft_labels.ensemble import Ensemble
@@ -54,7 +57,7 @@ class DumpSettings:
         top_k: logits a frame, or ``all``.
         temperature: what the teacher's logits are divided by; above 1 makes flatter labels.
         logit_step: of the stored logits, which are off by half of it at most.
-        cuts_per_shard: cuts in one shard.
+        cuts_per_shard: cuts in one shard; sharded data have shards of their own.
         batch_seconds: speech in one forward pass.
     """
 
@@ -83,7 +86,8 @@ def dump_soft_labels(
     """Write the soft labels of a feature data folder; shards that are whole are kept.
 
     Args:
-        unlabeled: feature data folder, LFBE.
+        unlabeled: feature data folder, LFBE, or the same as shards, each of which makes a shard of
+            the store.
         model: network folder of the teacher.
         output: the store to write (:class:`am.storage.RaggedStore`, kind ``soft labels``), with
             ``pdf_ids`` (T', k) uint16 and ``logits`` (T', k) float32, highest first; where all are
@@ -120,9 +124,9 @@ def dump_soft_labels(
             ],
         },
     )
-    work = _Work(models, output, settings, device)
+    work = _Work(unlabeled, models, output, settings, device)
     _make_shards(work, {index: manifests[index] for index in missing}, jobs)
-    shutil.rmtree(output / "cuts")
+    shutil.rmtree(output / "cuts", ignore_errors=True)
 
 
 def damaged_shards(store: Path) -> list[str]:
@@ -157,6 +161,7 @@ def reopen_damaged_store(store: Path) -> None:
 class _Work:
     """What a process needs to make shards."""
 
+    unlabeled: Path
     models: tuple[Path, ...]
     output: Path
     settings: DumpSettings
@@ -190,10 +195,24 @@ def _make_shards(work: _Work, manifests: Mapping[int, Path], jobs: int) -> None:
 
 def _make_shard(work: _Work, index: int, manifest: Path) -> None:
     teachers = _loaded_once(work.models, work.device)
-    cuts = list(CutSet.from_jsonl_lazy(manifest))
+    cuts = _cuts_of_shard(work.unlabeled, index, manifest)
     records = soft_labels_of(cuts, teachers, work.settings)
     codec = work.settings.codec(teachers.networks[0].num_pdfs)
     write_shard(work.output, index, records, codec)
+
+
+def _cuts_of_shard(unlabeled: Path, index: int, manifest: Path) -> list[MonoCut]:
+    if is_shar(unlabeled):
+        return _opened_once(unlabeled, (unlabeled / INDEX_NAME).stat().st_mtime_ns).read_shard(
+            index
+        )
+    return list(CutSet.from_jsonl_lazy(manifest))
+
+
+@functools.lru_cache(maxsize=1)
+def _opened_once(unlabeled: Path, changed: int) -> SharData:
+    """The shards, whose index is as of ``changed``."""
+    return SharData(unlabeled)
 
 
 @functools.lru_cache(maxsize=1)
@@ -285,6 +304,10 @@ def _check_inputs(
 
 
 def _split(unlabeled: Path, output: Path, cuts_per_shard: int) -> list[Path]:
+    """The manifests of the shards to make."""
+    if is_shar(unlabeled):
+        shards = SharData(unlabeled).shards
+        return [unlabeled / SHARDS_NAME / shard.file_name(CUTS_FIELD) for shard in shards]
     folder = output / "cuts"
     if not (folder / "split").is_file():
         shutil.rmtree(folder, ignore_errors=True)
