@@ -43,6 +43,8 @@ from am.nnet.schedule import (
 from am.nnet.trainer import Trainer, TrainerSettings
 from am.nnet.training_plan import TrainingPlan, size_of
 from am.outputs import sha256_of_file
+from am.parallel.process_group import current_group
+from am.parallel.settings import ParallelSettings
 from am.storage import RaggedStore, check_store
 from am.tree.context_tree import ContextTree
 
@@ -74,6 +76,7 @@ class CrossEntropySettings:
         batching: how its batches are made.
         front_end: its normalisation.
         audio: changes of the training data's audio.
+        parallel: how several processes train it together (:mod:`am.parallel`).
         epochs: passes over the labelled data.
         prior_pseudo_count: frames added to every senone's count before priors are computed, so
             that a senone without training frames has a prior.
@@ -84,6 +87,7 @@ class CrossEntropySettings:
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
     audio: AudioAugmentationSettings = field(default_factory=AudioAugmentationSettings)
+    parallel: ParallelSettings = field(default_factory=ParallelSettings)
     epochs: int = 10
     prior_pseudo_count: float = 1.0
 
@@ -98,6 +102,7 @@ class StudentSettings:
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
     audio: AudioAugmentationSettings = field(default_factory=AudioAugmentationSettings)
+    parallel: ParallelSettings = field(default_factory=ParallelSettings)
     prior_pseudo_count: float = 1.0
 
 
@@ -123,7 +128,7 @@ def train_cross_entropy(
     settings: CrossEntropySettings,
     device: str = "auto",
 ) -> None:
-    """Train a network on hard labels.
+    """Train a network on hard labels; of several processes (:mod:`am.parallel`) one writes.
 
     Args:
         labeled, dev: feature data folders, LFBE.
@@ -133,7 +138,8 @@ def train_cross_entropy(
         settings: network and training.
         device: auto, cpu, cuda or cuda:N.
     """
-    prepared = _Preparation(labeled, dev, senones, labels, output, settings)
+    with current_group().main_first():
+        prepared = _Preparation(labeled, dev, senones, labels, output, settings)
     plan = labeled_plan(settings.epochs)
     prepared.train(plan, {LABELED: prepared.labeled_cuts}, [labeled], pick_device(device))
 
@@ -155,21 +161,24 @@ def train_student(
         unlabeled: LFBE and the teacher's labels of the unlabelled data.
         settings: network, schedule and training.
     """
-    prepared = _Preparation(labeled, dev, senones, labels, output, settings)
-    soft = open_labels(
-        unlabeled.soft_labels,
-        _kind_of_teacher_labels(unlabeled.soft_labels),
-        prepared.num_pdfs,
-        prepared.label_frame_shift,
-    )
-    _check_tree(soft, prepared.tree_sha256)
-    check_store(unlabeled.soft_labels)
-    check_feature_kind([labeled, unlabeled.features])
-    check_labels_fit(unlabeled.features, soft, output / "unlabeled_without_labels.txt")
+    group = current_group()
     parts_folder = output / "parts"
-    manifests = split_into_parts(
-        unlabeled.features / CUTS_NAME, parts_folder, settings.schedule.parts
-    )
+    with group.main_first():
+        prepared = _Preparation(labeled, dev, senones, labels, output, settings)
+        soft = open_labels(
+            unlabeled.soft_labels,
+            _kind_of_teacher_labels(unlabeled.soft_labels),
+            prepared.num_pdfs,
+            prepared.label_frame_shift,
+        )
+        if group.is_main:
+            _check_tree(soft, prepared.tree_sha256)
+            check_store(unlabeled.soft_labels)
+            check_feature_kind([labeled, unlabeled.features])
+            check_labels_fit(unlabeled.features, soft, output / "unlabeled_without_labels.txt")
+        manifests = split_into_parts(
+            unlabeled.features / CUTS_NAME, parts_folder, settings.schedule.parts
+        )
     sources = {LABELED: prepared.labeled_cuts}
     augmenter = audio_augmenter(unlabeled.features, settings.audio)
     for index, manifest in enumerate(manifests):
@@ -182,7 +191,8 @@ def train_student(
         sources[part.name] = part
     plan = scheduled_plan(settings.schedule)
     prepared.train(plan, sources, [labeled, unlabeled.features], pick_device(device))
-    shutil.rmtree(parts_folder)
+    if group.is_main:
+        shutil.rmtree(parts_folder)
 
 
 def log_priors_of(labels: RaggedStore, num_pdfs: int, pseudo_count: float) -> Tensor:
@@ -227,8 +237,9 @@ class _Preparation:
         cuts = {}
         for name, data in ((LABELED, labeled), ("dev", dev)):
             store = open_labels(labels / name, "pdf-ids", self.num_pdfs, self.label_frame_shift)
-            _check_tree(store, self.tree_sha256)
-            check_labels_fit(data, store, output / f"{name}_without_labels.txt")
+            if current_group().is_main:
+                _check_tree(store, self.tree_sha256)
+                check_labels_fit(data, store, output / f"{name}_without_labels.txt")
             augmenter = audio_augmenter(data, settings.audio) if name == LABELED else None
             manifest = data / CUTS_NAME
             cuts[name] = LabelledCuts(name, manifest, store, settings.batching, augmenter)
@@ -247,23 +258,37 @@ class _Preparation:
     ) -> None:
         """Carry the plan out and write the network."""
         settings = self._settings
-        front_end = self._front_end(feature_folders)
+        group = current_group()
+        with group.main_first():
+            front_end = self._front_end(feature_folders)
         torch.manual_seed(settings.trainer.seed)
         model = AcousticModel(settings.lstm, front_end.output_dim, self.num_pdfs)
         log.info("%d parameters, %d senones, on %s", model.num_parameters(), self.num_pdfs, device)
         sizes = {
-            name: size_of(source.cuts(), settings.batching, settings.trainer.chunk_seconds)
+            name: size_of(
+                source.cuts(), settings.batching, settings.trainer.chunk_seconds, group.size
+            )
             for name, source in sources.items()
         }
         told = TrainingPlan(plan, sizes, settings.trainer, self.label_frame_shift)
         for line in told.lines(at_most=MAX_PLAN_ROWS):
             log.info("plan: %s", line)
         trainer = Trainer(
-            model, front_end, plan, sources, self._dev_cuts, settings.trainer, self._output, device
+            model,
+            front_end,
+            plan,
+            sources,
+            self._dev_cuts,
+            settings.trainer,
+            self._output,
+            device,
+            settings.parallel,
         )
         state = trainer.run()
-        save_network(self._output, model, front_end, self._log_priors, self.tree_sha256)
-        self._write_summary(trainer, state)
+        dev_scores = trainer.evaluate()
+        if group.is_main:
+            save_network(self._output, model, front_end, self._log_priors, self.tree_sha256)
+            self._write_summary(trainer, state, *dev_scores)
 
     def _front_end(self, feature_folders: Sequence[Path]) -> LowFrameRateFrontEnd:
         if (self._output / "front_end.json").is_file():
@@ -274,8 +299,9 @@ class _Preparation:
         front_end.save(self._output)
         return front_end
 
-    def _write_summary(self, trainer: Trainer, state: TrainingState) -> None:
-        loss, accuracy = trainer.evaluate()
+    def _write_summary(
+        self, trainer: Trainer, state: TrainingState, loss: float, accuracy: float
+    ) -> None:
         summary = {
             "parameters": trainer.model.num_parameters(),
             "senones": self.num_pdfs,

@@ -80,11 +80,23 @@ class OptimizerStep:
 
     def backward(self, loss: Tensor) -> Tensor:
         """Gradients of ``loss``, clipped; () their norm before, which may be infinite or NaN."""
+        self.gradients(loss)
+        return self.clip()
+
+    def gradients(self, loss: Tensor | None) -> None:
+        """Gradients of ``loss``, times float16's scale; of no loss they are 0."""
         self.optimizer.zero_grad(set_to_none=True)
-        if self._scaler is None:
+        if loss is None:
+            for parameter in self._parameters:
+                parameter.grad = torch.zeros_like(parameter)
+        elif self._scaler is None:
             loss.backward()
         else:
             self._scaler.scale(loss).backward()
+
+    def clip(self) -> Tensor:
+        """Unscale and clip the gradients; () their norm before, which may be infinite or NaN."""
+        if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
         return torch.nn.utils.clip_grad_norm_(self._parameters, self._gradient_clip)
 
