@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -45,6 +46,10 @@ class OptimizerStep:
         settings: of the training.
         device: where the model is.
 
+    Attributes:
+        optimizer: torch's.
+        gradient_clip: highest norm of a gradient.
+
     Raises:
         InputError: float16 on a CPU, or no fused optimiser.
     """
@@ -54,7 +59,7 @@ class OptimizerStep:
             raise InputError("trainer: precision: float16 needs a GPU; choose bfloat16 or float32")
         self.optimizer = make_optimizer(model, settings)
         self._parameters = list(model.parameters())
-        self._gradient_clip = settings.gradient_clip
+        self.gradient_clip = settings.gradient_clip
         self._device = device
         self._dtype = DTYPES[settings.precision]
         self._scaler: Any = None
@@ -96,9 +101,16 @@ class OptimizerStep:
 
     def clip(self) -> Tensor:
         """Unscale and clip the gradients; () their norm before, which may be infinite or NaN."""
+        return self._clip(self.gradient_clip)
+
+    def norm(self) -> Tensor:
+        """Unscale the gradients; () their norm, which may be infinite or NaN."""
+        return self._clip(math.inf)
+
+    def _clip(self, max_norm: float) -> Tensor:
         if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
-        return torch.nn.utils.clip_grad_norm_(self._parameters, self._gradient_clip)
+        return torch.nn.utils.clip_grad_norm_(self._parameters, max_norm)
 
     def update(self) -> None:
         """Change the weights."""

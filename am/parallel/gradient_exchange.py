@@ -9,13 +9,14 @@ Shapes: n elements of a bucket.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from am.nnet.optimizer import OptimizerStep
 from am.parallel.process_group import ProcessGroup
 
 BYTES_A_MEGABYTE = 2**20
@@ -49,15 +50,13 @@ class JointBatch:
 class GradientExchange(Protocol):
     """Replaces the processes' gradients by joint ones."""
 
-    def __call__(
-        self, mean_loss: Tensor, num_frames: int, clip: Callable[[], Tensor]
-    ) -> JointBatch:
-        """Exchange gradients.
+    def __call__(self, mean_loss: Tensor, num_frames: int, step: OptimizerStep) -> JointBatch:
+        """Exchange gradients, and clip the joint one.
 
         Args:
             mean_loss: () of this process's batch, whose gradient the parameters hold.
             num_frames: of this process's batch; 0 where it has none.
-            clip: limits the gradients' norm, and returns () what it was.
+            step: of the optimiser, which knows norms and their limit.
         """
 
     def state(self) -> dict[str, Any]:
@@ -119,9 +118,7 @@ class DenseExchange:
         self._group = group
         self._buckets = buckets
 
-    def __call__(
-        self, mean_loss: Tensor, num_frames: int, clip: Callable[[], Tensor]
-    ) -> JointBatch:
+    def __call__(self, mean_loss: Tensor, num_frames: int, step: OptimizerStep) -> JointBatch:
         """See :class:`GradientExchange`."""
         vectors = self._buckets.read()
         for vector in vectors:
@@ -131,7 +128,7 @@ class DenseExchange:
         for vector in vectors:
             vector.div_(totals[0].to(vector.dtype))
         self._buckets.write(vectors)
-        return JointBatch(totals[0], totals[1] / totals[0], clip())
+        return JointBatch(totals[0], totals[1] / totals[0], step.clip())
 
     def state(self) -> dict[str, Any]:
         """Nothing is kept from one update to the next."""

@@ -10,12 +10,13 @@ Shapes: n elements of a bucket, k of them sent.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from am.nnet.optimizer import OptimizerStep
 from am.parallel.gradient_exchange import DenseExchange, GradientBuckets, JointBatch, counts_of
 from am.parallel.process_group import ProcessGroup
 from am.parallel.settings import GtcSettings
@@ -24,6 +25,7 @@ from am.parallel.threshold_message import MAX_BUCKET_SIZE, add_messages, changes
 # Enough to place the quantile; of a small density, so many elements lie above it.
 MIN_SAMPLE = 65536
 MIN_SAMPLED_ABOVE = 64
+SMALLEST_NORM = 1e-30
 
 
 class ThresholdCompressor:
@@ -82,8 +84,9 @@ class ThresholdCompressor:
 class ThresholdExchange:
     """GTC among processes, as a :class:`am.parallel.gradient_exchange.GradientExchange`.
 
-    Each process's gradient is clipped before it is added to the residual, and what is sent is not
-    clipped any more: a large gradient reaches the weights late, but whole.
+    The joint gradient is clipped before it enters the residuals, all processes by one factor; its
+    norm is estimated as if the processes' gradients were orthogonal, as noise is.  What is sent is
+    not clipped any more: it would be lost.
 
     Args:
         group: the processes.
@@ -101,24 +104,22 @@ class ThresholdExchange:
             ThresholdCompressor(len(vector), vector.device, settings) for vector in buckets.read()
         ]
 
-    def __call__(
-        self, mean_loss: Tensor, num_frames: int, clip: Callable[[], Tensor]
-    ) -> JointBatch:
+    def __call__(self, mean_loss: Tensor, num_frames: int, step: OptimizerStep) -> JointBatch:
         """See :class:`am.parallel.gradient_exchange.GradientExchange`."""
         self._updates += 1
         if self._settings.threshold == 0.0 or self._updates <= self._settings.dense_updates:
-            return self._dense(mean_loss, num_frames, clip)
-        norm = clip()
-        counts = counts_of(mean_loss, num_frames)
-        # A residual that took up a gradient that is not finite would never be finite again.
-        is_bad = ~(norm.isfinite() & mean_loss.isfinite())
-        totals = torch.cat([counts, is_bad.to(counts)[None]])
+            return self._dense(mean_loss, num_frames, step)
+        squared_norm = (step.norm().double() * num_frames).square()
+        totals = torch.cat([counts_of(mean_loss, num_frames), squared_norm[None]])
         self._group.sum([totals])
-        frames, loss, num_bad = totals.tolist()
-        if num_bad == 0:
-            self._exchange(num_frames / frames)
-        joint_loss = mean_loss.new_tensor(loss / frames if num_bad == 0 else math.nan)
-        return JointBatch(round(frames), joint_loss, torch.nan_to_num(norm))
+        frames, loss, squared_norm_sum = totals.tolist()
+        joint_norm = math.sqrt(squared_norm_sum) / frames
+        # A residual that took up a gradient that is not finite would never be finite again.
+        if math.isfinite(loss) and math.isfinite(joint_norm):
+            factor = min(1.0, step.gradient_clip / max(joint_norm, SMALLEST_NORM))
+            self._exchange(factor * num_frames / frames)
+        joint_loss = mean_loss.new_tensor(loss / frames)
+        return JointBatch(round(frames), joint_loss, mean_loss.new_tensor(joint_norm))
 
     def _exchange(self, share: float) -> None:
         """Replace the gradients by the sum of all processes' messages."""

@@ -211,7 +211,7 @@ class SynchronousWorker(Worker):
         self._step.gradients(loss)
         no_loss = next(self._model.parameters()).new_zeros(())
         mean_loss = no_loss if loss is None else loss.detach()
-        return self._exchange(mean_loss, num_frames, self._step.clip)
+        return self._exchange(mean_loss, num_frames, self._step)
 
     def most(self, count: int) -> int:
         """The highest count of all processes."""
