@@ -5,6 +5,9 @@ echoes its command line, checks that its inputs exist, skips work whose done-mar
 builds its output aside and renames it, and ends with its exit status and the time it took.  An
 :class:`am.errors.InputError` becomes one line on stderr and exit status 1.  An output folder
 keeps its log in ``log.txt``; the folder of a failed run stays as ``partial.NAME``.
+
+Some tools may be started by torchrun, as several processes: the main one owns output and log, and
+of all that fail the first one tells why.
 """
 
 from __future__ import annotations
@@ -20,10 +23,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from am import config, outputs
 from am.errors import InputError
+
+if TYPE_CHECKING:
+    from am.parallel.process_group import ProcessGroup
 
 log = logging.getLogger("tool")
 
@@ -64,6 +70,8 @@ class Tool:
         )
         self.add_argument = self.parser.add_argument
         self._redo = False
+        self._is_parallel = False
+        self._group: ProcessGroup | None = None
 
     def add_config(self, default: str | None = None) -> None:
         """Add ``--config FILE.yaml`` and ``--set key=value``, read by :meth:`settings`."""
@@ -87,6 +95,15 @@ class Tool:
         """Add ``--device``: where tensors live."""
         self.add_argument(
             "--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)"
+        )
+
+    def add_parallel(self) -> None:
+        """Add ``--parallel``: torchrun may start the tool (docs/distributed_training.md)."""
+        self._is_parallel = True
+        self.add_argument(
+            "--parallel",
+            help="ddp, gtc or bmuf: how the processes train one model, where torchrun starts "
+            "several (parallel.method)",
         )
 
     def add_seed(self) -> None:
@@ -114,8 +131,11 @@ class Tool:
 
     @staticmethod
     def settings(settings_class: type[Settings], options: argparse.Namespace) -> Settings:
-        """The settings of ``--config`` and ``--set`` as ``settings_class``."""
-        return config.load_settings(settings_class, options.config, options.overrides)
+        """The settings of ``--config``, ``--set`` and ``--parallel`` as ``settings_class``."""
+        overrides = list(options.overrides)
+        if getattr(options, "parallel", None) is not None:
+            overrides.append(f"parallel.method={options.parallel}")
+        return config.load_settings(settings_class, options.config, overrides)
 
     def run(self, main: Callable[[argparse.Namespace], None]) -> NoReturn:
         """Parse the command line, run ``main`` and exit with its status."""
@@ -125,22 +145,27 @@ class Tool:
         options = self.parser.parse_args()
         self._redo = options.redo
         started = time.monotonic()
-        logging.basicConfig(
-            level=logging.INFO,
-            stream=sys.stderr,
-            format="%(asctime)s %(levelname)s %(message)s",
-            datefmt="%H:%M:%S",
-        )
-        log.info("%s", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
         status = 1
         try:
+            if self._is_parallel:
+                # Imported here: torch takes a second, and most tools do without.
+                from am.parallel.process_group import join
+
+                self._group = join()
+            _start_log(self._group)
+            log.info("%s", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
             main(options)
+            if self._group is not None:
+                self._group.leave()
             status = 0
         except InputError as error:
-            print(f"{self.parser.prog}: {_one_line(error)}", file=sys.stderr)
+            if self._group is None or self._group.fails_first():
+                print(f"{self.parser.prog}: {_one_line(error)}", file=sys.stderr)
         except KeyboardInterrupt:
             status = 130
         except Exception:
+            if self._group is not None:
+                self._group.fails_first()
             log.exception("%s: this is a fault of the tool, not of its input", self.parser.prog)
         log.info("%s: exit %d after %.1f s", self.parser.prog, status, time.monotonic() - started)
         sys.exit(status)
@@ -167,17 +192,27 @@ class Tool:
         for path in given:
             if not path.exists():
                 raise InputError(f"{path}: no such file or folder; run the stage that makes it")
-        mark = outputs.fingerprint(self.parser.prog, given, settings)
-        if not self._redo and outputs.is_done(output, mark):
-            log.info("%s is up to date (--redo does it again)", output)
+        if self._group is not None and not self._group.is_main:
+            _help_to_build(self._group, outputs.partial_path(output), make)
             return
-        partial = outputs.start_partial(output, mark, is_folder=is_folder)
+        mark = outputs.fingerprint(self.parser.prog, given, settings)
+        is_done = not self._redo and outputs.is_done(output, mark)
+        if is_done:
+            log.info("%s is up to date (--redo does it again)", output)
+        else:
+            partial = outputs.start_partial(output, mark, is_folder=is_folder)
+        if self._group is not None:
+            self._group.from_main(is_done)
+        if is_done:
+            return
         started = time.monotonic()
         with _log_file(partial / "log.txt" if is_folder else None):
             log.info("command: %s", shlex.join(sys.argv))
             log.info("python %s, %s", platform.python_version(), _package_versions())
             try:
                 make(partial)
+                if self._group is not None:
+                    self._group.wait()
             except BaseException as error:
                 seconds = time.monotonic() - started
                 log.info("failed after %.1f s: %s", seconds, _one_line(error))
@@ -191,6 +226,26 @@ class Tool:
         )
         if work_mark := os.environ.get(WORK_MARK_VARIABLE):
             Path(work_mark).touch()
+
+
+def _help_to_build(group: ProcessGroup, partial: Path, make: Callable[[Path], object]) -> None:
+    """The part of a process that is not the main one in :meth:`Tool.build`."""
+    is_done = group.from_main(False)
+    if not is_done:
+        make(partial)
+        group.wait()
+
+
+def _start_log(group: ProcessGroup | None) -> None:
+    """Log to stderr; of several processes the main one, and warnings of all."""
+    is_main = group is None or group.is_main
+    name = "" if group is None or is_main else f"process {group.rank} "
+    logging.basicConfig(
+        level=logging.INFO if is_main else logging.WARNING,
+        stream=sys.stderr,
+        format=f"%(asctime)s {name}%(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ tool = Tool(
 )
 tool.add_config(default="conf/teacher.yaml")
 tool.add_device()
+tool.add_parallel()
 for name in ("labeled", "dev", "senones", "labels", "output"):
     tool.add_argument(name, type=Path)
 

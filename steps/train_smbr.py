@@ -28,6 +28,7 @@ tool = Tool(
 )
 tool.add_config(default="conf/smbr.yaml")
 tool.add_device()
+tool.add_parallel()
 tool.add_argument("--seed", type=int, help="of data order and dropout (default: trainer.seed)")
 for name in ("labeled", "dev", "senones", "labels", "model", "lattices", "output"):
     tool.add_argument(name, type=Path)

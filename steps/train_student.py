@@ -30,6 +30,7 @@ tool = Tool(
 )
 tool.add_config(default="conf/student_scheduled.yaml")
 tool.add_device()
+tool.add_parallel()
 for name in ("labeled", "unlabeled", "dev", "senones", "labels", "soft_labels", "output"):
     tool.add_argument(name, type=Path)
 

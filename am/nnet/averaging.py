@@ -46,11 +46,13 @@ class WeightAverage:
     Args:
         folder: of the checkpoints.
         settings: which passes.
+        writes: whether it keeps and deletes weights; of several processes one does.
     """
 
-    def __init__(self, folder: Path, settings: AveragingSettings):
+    def __init__(self, folder: Path, settings: AveragingSettings, writes: bool = True):
         self._folder = folder
         self._settings = settings
+        self._writes = writes
 
     def add(
         self, model: nn.Module, pass_index: int, dev_loss: float, candidates: Sequence[list[float]]
@@ -74,12 +76,14 @@ class WeightAverage:
             kept = ranked[: self._settings.passes]
         else:
             kept = ranked[-self._settings.passes :]
-        if [pass_index, dev_loss] in kept:
+        if self._writes and [pass_index, dev_loss] in kept:
             save_weights(self._path(pass_index), model)
         return kept
 
     def tidy(self, candidates: Sequence[list[float]]) -> None:
         """Delete the weights of all other passes."""
+        if not self._writes:
+            return
         wanted = {self._path(int(pass_index)) for pass_index, _ in candidates}
         for path in self._folder.glob("average-*.safetensors"):
             if path not in wanted:

@@ -31,6 +31,7 @@ class TrainingState:
         skipped_batches, skipped_in_a_row: batches whose loss or gradient was not finite.
         candidates: pass index and dev loss of the weights to average (:mod:`am.nnet.averaging`).
         loss_scale: the state of float16's loss scale.
+        num_processes: that train together (:mod:`am.parallel`).
     """
 
     pass_index: int = 0
@@ -48,6 +49,7 @@ class TrainingState:
     skipped_in_a_row: int = 0
     candidates: list[list[float]] = field(default_factory=list)
     loss_scale: dict[str, Any] = field(default_factory=dict)
+    num_processes: int = 1
 
 
 def save_checkpoint(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from am.features.feature_data import describe_features
 from am.features.low_frame_rate import STACKED_FRAMES, LowFrameRateFrontEnd, estimate_front_end
 from am.nnet.audio_augmentation import AudioAugmentationSettings
 from am.nnet.checkpoint import TrainingState
-from am.nnet.data import BatchingSettings, LabelledCuts, check_feature_kind
+from am.nnet.data import BatchingSettings, check_feature_kind
 from am.nnet.device import pick_device
 from am.nnet.lstm import AcousticModel, LstmSettings
 from am.nnet.network import save_network
@@ -43,6 +42,8 @@ from am.nnet.sources import (
 from am.nnet.trainer import Trainer, TrainerSettings
 from am.nnet.training_plan import TrainingPlan
 from am.outputs import sha256_of_file
+from am.parallel.process_group import current_group
+from am.parallel.settings import ParallelSettings
 from am.storage import RaggedStore
 from am.tree.context_tree import ContextTree
 
@@ -74,6 +75,7 @@ class CrossEntropySettings:
         batching: how its batches are made.
         front_end: its normalisation.
         audio: changes of the training data's audio.
+        parallel: how several processes train it together (:mod:`am.parallel`).
         epochs: passes over the labelled data.
         prior_pseudo_count: frames added to every senone's count before priors are computed, so
             that a senone without training frames has a prior.
@@ -84,6 +86,7 @@ class CrossEntropySettings:
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
     audio: AudioAugmentationSettings = field(default_factory=AudioAugmentationSettings)
+    parallel: ParallelSettings = field(default_factory=ParallelSettings)
     epochs: int = 10
     prior_pseudo_count: float = 1.0
 
@@ -98,6 +101,7 @@ class StudentSettings:
     batching: BatchingSettings = field(default_factory=BatchingSettings)
     front_end: FrontEndSettings = field(default_factory=FrontEndSettings)
     audio: AudioAugmentationSettings = field(default_factory=AudioAugmentationSettings)
+    parallel: ParallelSettings = field(default_factory=ParallelSettings)
     prior_pseudo_count: float = 1.0
 
 
@@ -123,7 +127,7 @@ def train_cross_entropy(
     settings: CrossEntropySettings,
     device: str = "auto",
 ) -> None:
-    """Train a network on hard labels.
+    """Train a network on hard labels; of several processes (:mod:`am.parallel`) one writes.
 
     Args:
         labeled, dev: feature data folders, LFBE.
@@ -133,7 +137,8 @@ def train_cross_entropy(
         settings: network and training.
         device: auto, cpu, cuda or cuda:N.
     """
-    prepared = _Preparation(labeled, dev, senones, labels, output, settings)
+    with current_group().main_first():
+        prepared = _Preparation(labeled, dev, senones, labels, output, settings)
     plan = labeled_plan(settings.epochs)
     prepared.train(plan, {LABELED: prepared.labeled_cuts}, [labeled], pick_device(device))
 
@@ -155,21 +160,24 @@ def train_student(
         unlabeled: LFBE and the teacher's labels of the unlabelled data.
         settings: network, schedule and training.
     """
-    prepared = _Preparation(labeled, dev, senones, labels, output, settings)
-    check_feature_kind([labeled, unlabeled.features])
-    parts = open_unlabeled_parts(
-        unlabeled.features,
-        unlabeled.soft_labels,
-        settings.schedule.parts,
-        prepared.labels_wanted,
-        settings.batching,
-        settings.audio,
-        output,
-    )
+    group = current_group()
+    with group.main_first():
+        prepared = _Preparation(labeled, dev, senones, labels, output, settings)
+        check_feature_kind([labeled, unlabeled.features])
+        parts = open_unlabeled_parts(
+            unlabeled.features,
+            unlabeled.soft_labels,
+            settings.schedule.parts,
+            prepared.labels_wanted,
+            settings.batching,
+            settings.audio,
+            output,
+        )
     sources = {LABELED: prepared.labeled_cuts, **{part.name: part for part in parts}}
     plan = scheduled_plan(settings.schedule)
     prepared.train(plan, sources, [labeled, unlabeled.features], pick_device(device))
-    shutil.rmtree(output / "parts", ignore_errors=True)
+    if group.is_main:
+        shutil.rmtree(output / "parts", ignore_errors=True)
 
 
 def log_priors_of(labels: RaggedStore, num_pdfs: int, pseudo_count: float) -> Tensor:
@@ -249,12 +257,16 @@ class _Preparation:
     ) -> None:
         """Carry the plan out and write the network."""
         settings = self._settings
-        front_end = self._front_end(feature_folders)
+        group = current_group()
+        with group.main_first():
+            front_end = self._front_end(feature_folders)
         torch.manual_seed(settings.trainer.seed)
         model = AcousticModel(settings.lstm, front_end.output_dim, self.num_pdfs)
         log.info("%d parameters, %d senones, on %s", model.num_parameters(), self.num_pdfs, device)
         sizes = {
-            name: size_of_source(source, settings.batching, settings.trainer.chunk_seconds)
+            name: size_of_source(
+                source, settings.batching, settings.trainer.chunk_seconds, group.size
+            )
             for name, source in sources.items()
         }
         told = TrainingPlan(plan, sizes, settings.trainer, self.label_frame_shift)
@@ -264,16 +276,18 @@ class _Preparation:
             model,
             front_end,
             plan,
-            # The trainer takes whatever has their methods.
-            cast(Mapping[str, LabelledCuts], sources),
-            cast(LabelledCuts, self._dev_cuts),
+            sources,
+            self._dev_cuts,
             settings.trainer,
             self._output,
             device,
+            settings.parallel,
         )
         state = trainer.run()
-        save_network(self._output, model, front_end, self._log_priors, self.tree_sha256)
-        self._write_summary(trainer, state)
+        dev_scores = trainer.evaluate()
+        if group.is_main:
+            save_network(self._output, model, front_end, self._log_priors, self.tree_sha256)
+            self._write_summary(trainer, state, *dev_scores)
 
     def _front_end(self, feature_folders: Sequence[Path]) -> LowFrameRateFrontEnd:
         if (self._output / "front_end.json").is_file():
@@ -284,8 +298,9 @@ class _Preparation:
         front_end.save(self._output)
         return front_end
 
-    def _write_summary(self, trainer: Trainer, state: TrainingState) -> None:
-        loss, accuracy = trainer.evaluate()
+    def _write_summary(
+        self, trainer: Trainer, state: TrainingState, loss: float, accuracy: float
+    ) -> None:
         summary = {
             "parameters": trainer.model.num_parameters(),
             "senones": self.num_pdfs,

@@ -32,6 +32,7 @@ from am.features.feature_data import (
 )
 from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
 from am.nnet.audio_augmentation import AudioAugmenter
+from am.parallel.sharing import Share
 from am.storage import RaggedStore
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def pad_features(features: list[np.ndarray]) -> tuple[Tensor, Tensor]:
     return padded, lengths
 
 
-class _BatchDataset(Dataset[Batch | InputError]):
+class _BatchDataset(Dataset[Batch | InputError | None]):
     """Loads the cuts that the sampler chose; runs in the workers of a DataLoader."""
 
     def __init__(self, labels: RaggedStore, augmenter: AudioAugmenter | None, seed: int):
@@ -103,9 +104,9 @@ class _BatchDataset(Dataset[Batch | InputError]):
         self._augmenter = augmenter
         self._seed = seed
 
-    def __getitem__(self, cuts: CutSet) -> Batch | InputError:
+    def __getitem__(self, cuts: CutSet | None) -> Batch | InputError | None:
         try:
-            return self._load(list(cuts))
+            return None if cuts is None else self._load(list(cuts))
         except InputError as error:  # raised in a worker it would become a traceback in a string
             return error
 
@@ -151,14 +152,16 @@ def load_batch(
 
 
 class _Remaining:
-    """A sampler without its first batches, for a run that goes on in the middle of a pass."""
+    """A process's share of a sampler's batches, without the first ones in the middle of a pass."""
 
-    def __init__(self, sampler: DynamicBucketingSampler, skip: int):
+    def __init__(self, sampler: DynamicBucketingSampler, share: Share, seed: int, skip: int):
         self._sampler = sampler
+        self._share = share
+        self._seed = seed
         self._skip = skip
 
-    def __iter__(self) -> Iterator[CutSet]:
-        return itertools.islice(iter(self._sampler), self._skip, None)
+    def __iter__(self) -> Iterator[CutSet | None]:
+        return itertools.islice(self._share.of(self._sampler, self._seed), self._skip, None)
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,8 @@ class LabelledCuts:
             duration_bins=self._duration_bins,
             shuffle=shuffle,
             seed=seed,
+            world_size=1,  # by default lhotse takes it from torchrun's variables
+            rank=0,
         )
         labels = self.labels
         sampler.filter(lambda cut: cut.id in labels)
@@ -245,10 +250,25 @@ class LabelledCuts:
             shuffle: whether the order is random.
             skip: leave out that many batches at the start, without loading them.
         """
+        rounds = self.rounds(seed, Share(), shuffle, skip)
+        return (batch for batch in rounds if batch is not None)
+
+    def rounds(
+        self, seed: int, share: Share, shuffle: bool = True, skip: int = 0
+    ) -> Iterator[Batch | None]:
+        """One pass of a process among several over its share of the cuts.
+
+        Args:
+            seed, shuffle, skip: as of :meth:`batches`.
+            share: which one.
+
+        Yields:
+            A batch each round, or None in a round that has too few for all processes.
+        """
         loader = DataLoader(
             _BatchDataset(self.labels, self._augmenter, seed),
             batch_size=None,
-            sampler=_Remaining(self.sampler(seed, shuffle), skip),
+            sampler=_Remaining(self.sampler(seed, shuffle), share, seed, skip),
             num_workers=self._settings.num_workers,
             generator=torch.Generator(),  # the loader must not draw from the training's own
             pin_memory=torch.cuda.is_available(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -45,6 +46,10 @@ class OptimizerStep:
         settings: of the training.
         device: where the model is.
 
+    Attributes:
+        optimizer: torch's.
+        gradient_clip: highest norm of a gradient.
+
     Raises:
         InputError: float16 on a CPU, or no fused optimiser.
     """
@@ -54,7 +59,7 @@ class OptimizerStep:
             raise InputError("trainer: precision: float16 needs a GPU; choose bfloat16 or float32")
         self.optimizer = make_optimizer(model, settings)
         self._parameters = list(model.parameters())
-        self._gradient_clip = settings.gradient_clip
+        self.gradient_clip = settings.gradient_clip
         self._device = device
         self._dtype = DTYPES[settings.precision]
         self._scaler: Any = None
@@ -80,13 +85,32 @@ class OptimizerStep:
 
     def backward(self, loss: Tensor) -> Tensor:
         """Gradients of ``loss``, clipped; () their norm before, which may be infinite or NaN."""
+        self.gradients(loss)
+        return self.clip()
+
+    def gradients(self, loss: Tensor | None) -> None:
+        """Gradients of ``loss``, times float16's scale; of no loss they are 0."""
         self.optimizer.zero_grad(set_to_none=True)
-        if self._scaler is None:
+        if loss is None:
+            for parameter in self._parameters:
+                parameter.grad = torch.zeros_like(parameter)
+        elif self._scaler is None:
             loss.backward()
         else:
             self._scaler.scale(loss).backward()
+
+    def clip(self) -> Tensor:
+        """Unscale and clip the gradients; () their norm before, which may be infinite or NaN."""
+        return self._clip(self.gradient_clip)
+
+    def norm(self) -> Tensor:
+        """Unscale the gradients; () their norm, which may be infinite or NaN."""
+        return self._clip(math.inf)
+
+    def _clip(self, max_norm: float) -> Tensor:
+        if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
-        return torch.nn.utils.clip_grad_norm_(self._parameters, self._gradient_clip)
+        return torch.nn.utils.clip_grad_norm_(self._parameters, max_norm)
 
     def update(self) -> None:
         """Change the weights."""

@@ -20,7 +20,6 @@ import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -31,29 +30,12 @@ from am.errors import InputError
 from am.nnet.audio_augmentation import AudioAugmenter
 from am.nnet.data import Batch, BatchingSettings, Labels, load_batch
 from am.nnet.training_plan import SourceSize
+from am.parallel.sharing import Share
 from am.shar.index import INDEX_NAME, Shard, length_limit
 from am.shar.labels import ShardLabels
 from am.shar.read import SharData
 
 log = logging.getLogger(__name__)
-
-
-class Share(Protocol):
-    """Which of several processes this one is: the ``rank``-th (from 0) of ``size``."""
-
-    @property
-    def rank(self) -> int: ...
-
-    @property
-    def size(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class OnlyProcess:
-    """The share of a process that trains alone."""
-
-    rank: int = 0
-    size: int = 1
 
 
 class ShardedCuts:
@@ -126,7 +108,7 @@ class ShardedCuts:
         Raises:
             InputError: a shard is missing, damaged or out of reach; names it.
         """
-        rounds = self.rounds(seed, OnlyProcess(), shuffle, skip)
+        rounds = self.rounds(seed, Share(), shuffle, skip)
         return (batch for batch in rounds if batch is not None)
 
     def rounds(

@@ -6,6 +6,7 @@ Both are opened and checked here, so that a training need not know which it has.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from am.nnet.data import (
 from am.nnet.schedule import part_name
 from am.nnet.shar_data import ShardedCuts
 from am.nnet.training_plan import SourceSize, size_of
+from am.parallel.process_group import current_group
 from am.shar.index import INDEX_NAME, is_shar, read_facts
 from am.shar.labels import LabelsBesideShards, LabelsInShards, ShardLabels
 from am.shar.read import SharData
@@ -97,7 +99,8 @@ def open_hard_labelled(
         return ShardedCuts(name, shards, labels, batching, augmenter)
     opened = open_labels(store, "pdf-ids", wanted.num_pdfs, wanted.frame_shift)
     wanted.check(opened.description, store)
-    check_labels_fit(data, opened, missing_list)
+    if current_group().is_main:
+        check_labels_fit(data, opened, missing_list)
     return LabelledCuts(name, data / CUTS_NAME, opened, batching, augmenter)
 
 
@@ -144,8 +147,9 @@ def _parts_of_folder(
     kind = "pdf-ids" if RaggedStore(store).kind == "pdf-ids" else "soft labels"
     labels = open_labels(store, kind, wanted.num_pdfs, wanted.frame_shift)
     wanted.check(labels.description, store)
-    check_store(store)
-    check_labels_fit(data, labels, folder / "unlabeled_without_labels.txt")
+    if current_group().is_main:
+        check_store(store)
+        check_labels_fit(data, labels, folder / "unlabeled_without_labels.txt")
     augmenter = audio_augmenter(data, audio)
     manifests = split_into_parts(data / CUTS_NAME, folder / "parts", num_parts)
     return [
@@ -189,12 +193,20 @@ def _sharded_parts(
 
 
 def size_of_source(
-    source: DataSource, batching: BatchingSettings, chunk_seconds: float
+    source: DataSource, batching: BatchingSettings, chunk_seconds: float, num_processes: int = 1
 ) -> SourceSize:
-    """Frames and about how many updates a pass over a source has."""
-    if isinstance(source, ShardedCuts):
-        return source.size(chunk_seconds)
-    return size_of(source.cuts(), batching, chunk_seconds)
+    """Frames and about how many updates a pass over a source has.
+
+    Args:
+        source: the data.
+        batching: of the training.
+        chunk_seconds: of its chunks; 0 for whole utterances.
+        num_processes: that share the batches.
+    """
+    if isinstance(source, LabelledCuts):
+        return size_of(source.cuts(), batching, chunk_seconds, num_processes)
+    size = source.size(chunk_seconds)
+    return SourceSize(size.frames, math.ceil(size.updates / num_processes))
 
 
 class FeaturesOf:

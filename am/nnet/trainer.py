@@ -22,8 +22,8 @@ from am.features.masking import mask_vectors
 from am.features.noise_mixing import mix_noise
 from am.nnet.averaging import WeightAverage, save_weights
 from am.nnet.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from am.nnet.chunks import chunk_logits, chunks_of, vectors_of_chunk
-from am.nnet.data import Batch, LabelledCuts
+from am.nnet.chunks import Chunk, chunk_logits, chunks_of, vectors_of_chunk
+from am.nnet.data import Batch
 from am.nnet.learning_rate import learning_rate_of_update
 from am.nnet.losses import (
     SoftLabelWeighting,
@@ -34,9 +34,13 @@ from am.nnet.losses import (
 from am.nnet.lstm import AcousticModel, LstmState
 from am.nnet.optimizer import OptimizerStep
 from am.nnet.schedule import Pass
+from am.nnet.sources import DataSource
 from am.nnet.trainer_settings import TrainerSettings
 from am.nnet.training_log import TrainingLog
 from am.nnet.weight_noise import noisy_weights
+from am.parallel.gradient_exchange import JointBatch
+from am.parallel.make_worker import make_worker
+from am.parallel.settings import ParallelSettings
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +67,7 @@ class Trainer:
         settings: how.
         folder: where checkpoints, log and curves go.
         device: where to compute.
+        parallel: how, where torchrun started several processes.
     """
 
     def __init__(
@@ -70,11 +75,12 @@ class Trainer:
         model: AcousticModel,
         front_end: LowFrameRateFrontEnd,
         plan: Sequence[Pass],
-        sources: Mapping[str, LabelledCuts],
-        dev: LabelledCuts,
+        sources: Mapping[str, DataSource],
+        dev: DataSource,
         settings: TrainerSettings,
         folder: Path,
         device: torch.device,
+        parallel: ParallelSettings | None = None,
     ):
         torch.set_num_threads(settings.cpu_threads)
         self.model = model.to(device)
@@ -90,7 +96,8 @@ class Trainer:
         self._best = self._checkpoints / "best.safetensors"
         self._step = OptimizerStep(self.model, settings, device)
         self._optimizer = self._step.optimizer
-        self._average = WeightAverage(self._checkpoints, settings.averaging)
+        self._worker = make_worker(self.model, self._step, parallel or ParallelSettings())
+        self._average = WeightAverage(self._checkpoints, settings.averaging, self._worker.is_main)
         self._chunk_size = vectors_of_chunk(
             settings.chunk_seconds, front_end.output_frame_shift, model
         )
@@ -100,13 +107,19 @@ class Trainer:
             )
         self._has_told_padding = False
         self._total_frames = sum(sources[one.source].num_frames for one in plan)
-        self.state = TrainingState()
+        self.state = TrainingState(num_processes=self._worker.group.size)
+        self._worker.start([*sources.values(), dev], settings.seed)
         if self._last.is_file():
             self.state = load_checkpoint(self._last, model, self._optimizer)
             self._step.restore_scale(self.state.loss_scale)
+            self._worker.restore(self._checkpoints, self.state)
             log.info("going on after %d updates", self.state.num_updates)
         self._log = TrainingLog(
-            folder, self._total_frames, self.state.frames_done, self.state.num_updates
+            folder,
+            self._total_frames,
+            self.state.frames_done,
+            self.state.num_updates,
+            self._worker.is_main,
         )
 
     def run(self) -> TrainingState:
@@ -159,52 +172,78 @@ class Trainer:
         state = self.state
         self.model.train()
         seed = self.settings.seed * 1_000_003 + state.pass_index
-        for batch in self._sources[one.source].batches(seed, skip=state.batches_done):
+        is_due = False
+        for batch in self._worker.batches(self._sources[one.source], seed, state):
             try:
-                self.update(batch.to(self._device), one)
+                self.update(None if batch is None else batch.to(self._device), one)
             except torch.cuda.OutOfMemoryError as error:
+                num_frames = 0 if batch is None else batch.num_frames
                 raise InputError(
-                    f"batching.batch_seconds: a batch of {batch.num_frames} frames does not fit "
+                    f"batching.batch_seconds: a batch of {num_frames} frames does not fit "
                     "into the GPU's memory; choose less"
                 ) from error
             state.batches_done += 1
+            self._worker.after_batch(state)
             every = self.settings.checkpoint_updates
-            if every and state.batches_done % every == 0:
+            is_due = is_due or (every > 0 and state.batches_done % every == 0)
+            if is_due and self._worker.is_in_step:
                 self._save_checkpoint()
+                is_due = False
+        self._worker.end_pass(state)
         self._end_pass(one)
         self._save_checkpoint()
         self._average.tidy(state.candidates)
 
     def _save_checkpoint(self) -> None:
         self.state.loss_scale = self._step.state_of_scale()
-        save_checkpoint(self._last, self.model, self._optimizer, self.state)
+        with self._worker.saving(self._checkpoints, self.state):
+            if self._worker.is_main:
+                save_checkpoint(self._last, self.model, self._optimizer, self.state)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Summed loss of a batch's frames, of logits (N, P); other criteria override this."""
         return frame_loss(logits, batch, self.settings.soft_label_weighting)
 
-    def update(self, batch: Batch, one: Pass) -> None:
-        """Train on a batch that is on the trainer's device: one update, or one a chunk."""
+    def update(self, batch: Batch | None, one: Pass) -> None:
+        """Train on a batch that is on the trainer's device: one update, or one a chunk.
+
+        Without a batch this process takes part in the updates of those that have one.
+        """
+        if batch is None:
+            if self._worker.makes_joint_updates:
+                self._update_on_chunks(None, [], one)
+            return
         vectors, lengths = self._augmented(batch)
         self.state.pass_vectors += vectors.shape[0] * vectors.shape[1]
         self.state.pass_padding += vectors.shape[0] * vectors.shape[1] - batch.num_frames
-        if self._chunk_size == 0:
-            with noisy_weights(self.model, self.settings.weight_noise):
-                with self._step.autocast():
-                    logits = self.model.frame_logits(vectors, lengths)
-                mean_loss, norm = self._backward(logits, batch)
-            self._finish(batch, one, mean_loss, norm)
+        if self._chunk_size > 0:
+            chunks = chunks_of(self.model, vectors, lengths, batch, self._chunk_size)
+            self._update_on_chunks(batch, list(chunks), one)
             return
+        with noisy_weights(self.model, self.settings.weight_noise):
+            with self._step.autocast():
+                logits = self.model.frame_logits(vectors, lengths)
+            joint = self._backward(logits, batch)
+        self._finish(batch, one, joint)
+
+    def _update_on_chunks(self, batch: Batch | None, chunks: list[Chunk], one: Pass) -> None:
+        """As many updates as the process with most chunks needs; whole batches are one chunk."""
+        num_updates = self._worker.most(len(chunks)) if self._chunk_size > 0 else 1
         lstm_state: LstmState | None = None
-        frames_left = batch.num_frames
-        for chunk in chunks_of(self.model, vectors, lengths, batch, self._chunk_size):
-            with noisy_weights(self.model, self.settings.weight_noise):
-                with self._step.autocast():
-                    logits, lstm_state = chunk_logits(self.model, chunk, lstm_state)
-                mean_loss, norm = self._backward(logits, chunk.batch)
-            frames_left -= chunk.batch.num_frames
-            if not self._finish(chunk.batch, one, mean_loss, norm):
-                self.state.frames_done += frames_left  # the state of the LSTM is lost as well
+        frames_left = 0 if batch is None else batch.num_frames
+        for index in range(num_updates):
+            if index < len(chunks):
+                chunk = chunks[index]
+                with noisy_weights(self.model, self.settings.weight_noise):
+                    with self._step.autocast():
+                        logits, lstm_state = chunk_logits(self.model, chunk, lstm_state)
+                    joint = self._backward(logits, chunk.batch)
+                frames_left -= chunk.batch.num_frames
+            else:
+                joint = self._worker.backward(None, 0)
+            if not self._finish(batch, one, joint):
+                # The state of the LSTM is lost as well.
+                self.state.frames_done += self._worker.total(frames_left)
                 return
 
     def _augmented(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -218,17 +257,17 @@ class Trainer:
         )
         return vectors, lengths
 
-    def _backward(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """() mean loss of a frame and () norm of its gradient, which is clipped."""
+    def _backward(self, logits: Tensor, batch: Batch) -> JointBatch:
+        """Gradients of the mean loss of a frame, clipped."""
         loss = self.loss(logits.float(), batch) / batch.num_frames
-        return loss.detach(), self._step.backward(loss)
+        return self._worker.backward(loss, batch.num_frames)
 
-    def _finish(self, batch: Batch, one: Pass, loss: Tensor, norm: Tensor) -> bool:
+    def _finish(self, batch: Batch | None, one: Pass, joint: JointBatch) -> bool:
         """Change the weights, unless loss or gradient are not finite, and count; whether it did."""
         state = self.state
-        mean_loss, gradient_norm = torch.stack([loss.to(norm), norm]).tolist()
+        num_frames, mean_loss, gradient_norm = joint.numbers()
         learning_rate = self._step.learning_rate = self._learning_rate(one)
-        state.frames_done += batch.num_frames
+        state.frames_done += num_frames
         if not (math.isfinite(mean_loss) and math.isfinite(gradient_norm)):
             self._step.skip()
             self._skip(batch)
@@ -236,8 +275,8 @@ class Trainer:
         self._step.update()
         state.skipped_in_a_row = 0
         state.num_updates += 1
-        state.pass_frames += batch.num_frames
-        state.pass_loss += mean_loss * batch.num_frames
+        state.pass_frames += num_frames
+        state.pass_loss += mean_loss * num_frames
         self._log.update(one.source, mean_loss, learning_rate, state.frames_done, state.num_updates)
         return True
 
@@ -250,10 +289,10 @@ class Trainer:
             one.learning_rate_factor * state.newbob_scale,
         )
 
-    def _skip(self, batch: Batch) -> None:
+    def _skip(self, batch: Batch | None) -> None:
         self.state.skipped_batches += 1
         self.state.skipped_in_a_row += 1
-        cuts = " ".join(batch.cut_ids)
+        cuts = "" if batch is None else " ".join(batch.cut_ids)
         log.warning("loss or gradient is not finite, batch skipped: %s", cuts)
         if self.state.skipped_in_a_row >= self.settings.max_skipped_in_a_row:
             raise InputError(
@@ -269,7 +308,8 @@ class Trainer:
         if dev_loss < previous_best:
             state.best_dev_loss = dev_loss
             state.evaluations_since_best = 0
-            save_weights(self._best, self.model)
+            if self._worker.is_main:
+                save_weights(self._best, self.model)
         else:
             state.evaluations_since_best += 1
         if dev_loss > previous_best * (1.0 - self.settings.newbob_threshold):
@@ -313,6 +353,7 @@ class Trainer:
                 "frames_per_second": round(speed, 1),
                 "skipped_batches": state.skipped_batches,
                 "padding": round(padding, 4),
+                **self._worker.traffic(),
             },
             state.num_updates,
         )
@@ -325,13 +366,13 @@ class Trainer:
     def evaluate(self) -> tuple[float, float]:
         """Cross-entropy a frame (natural log) and frame accuracy (0 … 1) on the dev data."""
         self.model.eval()
-        total = torch.zeros(2, dtype=torch.float64, device=self._device)
-        frames = 0
-        for batch in self._dev.batches(seed=0, shuffle=False):
+        total = torch.zeros(3, dtype=torch.float64, device=self._device)
+        for batch in self._worker.dev_batches(self._dev):
             batch = batch.to(self._device)
             logits = self.model.frame_logits(*self.front_end(batch.features, batch.lengths))
             correct = (logits.argmax(-1) == batch.pdf_ids).sum()
-            total += torch.stack([hard_label_loss(logits, batch.pdf_ids), correct])
-            frames += batch.num_frames
-        loss, accuracy = (total / frames).tolist()
+            frames = correct.new_tensor(batch.num_frames)
+            total += torch.stack([hard_label_loss(logits, batch.pdf_ids), correct, frames])
+        *sums, num_frames = self._worker.sum(total)
+        loss, accuracy = (torch.stack(sums) / num_frames).tolist()
         return loss if math.isfinite(loss) else math.inf, accuracy

@@ -23,15 +23,25 @@ class TrainingLog:
         folder: of the training.
         total_frames: of the whole plan.
         frames_done, num_updates: where this run begins.
+        writes: whether it leaves files; of several processes one does.
     """
 
-    def __init__(self, folder: Path, total_frames: int, frames_done: int, num_updates: int):
+    def __init__(
+        self,
+        folder: Path,
+        total_frames: int,
+        frames_done: int,
+        num_updates: int,
+        writes: bool = True,
+    ):
         self._path = folder / "log.jsonl"
-        if self._path.is_file():
-            lines = self._path.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["updates"] <= num_updates]
-            self._path.write_text("".join(f"{line}\n" for line in kept))
-        self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=num_updates + 1)
+        self._curves: SummaryWriter | None = None
+        if writes:
+            if self._path.is_file():
+                lines = self._path.read_text().splitlines()
+                kept = [line for line in lines if json.loads(line)["updates"] <= num_updates]
+                self._path.write_text("".join(f"{line}\n" for line in kept))
+            self._curves = SummaryWriter(str(folder / "tensorboard"), purge_step=num_updates + 1)
         self._total = total_frames
         self._done_before = frames_done
         self._started = self._last_line = time.monotonic()
@@ -44,7 +54,7 @@ class TrainingLog:
         self, name: str, loss: float, learning_rate: float, frames_done: int, num_updates: int
     ) -> None:
         """After an update: a point of the curves, and now and then a line of progress."""
-        if num_updates % UPDATES_BETWEEN_POINTS == 0:
+        if self._curves is not None and num_updates % UPDATES_BETWEEN_POINTS == 0:
             self._curves.add_scalar(f"loss/{name.split('-')[0]}", loss, num_updates)
             self._curves.add_scalar("learning_rate", learning_rate, num_updates)
         if time.monotonic() - self._last_line < SECONDS_BETWEEN_LINES:
@@ -64,6 +74,8 @@ class TrainingLog:
 
     def end_of_pass(self, values: Mapping[str, float | int | str], num_updates: int) -> None:
         """After a pass: a line of log.jsonl, and its numbers as curves."""
+        if self._curves is None:
+            return
         with self._path.open("a") as stream:
             stream.write(json.dumps({"updates": num_updates, **values}) + "\n")
         for name in ("dev_loss", "dev_frame_accuracy"):
@@ -71,4 +83,5 @@ class TrainingLog:
 
     def close(self) -> None:
         """Write what is buffered."""
-        self._curves.close()
+        if self._curves is not None:
+            self._curves.close()

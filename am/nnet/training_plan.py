@@ -142,7 +142,10 @@ class TrainingPlan:
 
 
 def size_of(
-    cuts: Iterable[MonoCut], batching: BatchingSettings, chunk_seconds: float = 0.0
+    cuts: Iterable[MonoCut],
+    batching: BatchingSettings,
+    chunk_seconds: float = 0.0,
+    num_processes: int = 1,
 ) -> SourceSize:
     """Frames and about how many updates a pass over some cuts has.
 
@@ -150,8 +153,10 @@ def size_of(
         cuts: with features.
         batching: of the training.
         chunk_seconds: of its chunks; 0 for whole utterances.
+        num_processes: that share the batches; each makes its share of updates.
     """
-    return _sizes_of_parts(cuts, 1, batching, chunk_seconds)[0]
+    size = _sizes_of_parts(cuts, 1, batching, chunk_seconds)[0]
+    return SourceSize(size.frames, math.ceil(size.updates / num_processes))
 
 
 def plan_of_data(

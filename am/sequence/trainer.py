@@ -123,7 +123,7 @@ class SequenceTrainer(Trainer):
         return self._sequence_loss(criterion, logits, batch)
 
     def _end_pass(self, one: Pass) -> None:
-        criterion, held, frames = self._totals.tolist()
+        criterion, held, frames = self._worker.sum(self._totals).tolist()
         self._totals = self._nothing()
         if frames > 0:
             log.info(

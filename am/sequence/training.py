@@ -26,6 +26,8 @@ from am.nnet.network import LoadedNetwork, load_network, save_network
 from am.nnet.schedule import LABELED, labeled_plan
 from am.nnet.trainer import TrainerSettings
 from am.outputs import sha256_of_file
+from am.parallel.process_group import current_group
+from am.parallel.settings import ParallelSettings
 from am.sequence.denominator import DenominatorStore
 from am.sequence.objectives import Criterion
 from am.sequence.phone_classes import phone_classes
@@ -58,6 +60,7 @@ class SequenceSettings:
             sequence training does not lower.
         trainer: how it is trained.
         batching: how its batches are made.
+        parallel: how several processes train it together (:mod:`am.parallel`).
     """
 
     criterion: Criterion = "smbr"
@@ -66,6 +69,7 @@ class SequenceSettings:
     keep: Literal["last", "best"] = "last"
     trainer: TrainerSettings = field(default_factory=_trainer_defaults)
     batching: BatchingSettings = field(default_factory=BatchingSettings)
+    parallel: ParallelSettings = field(default_factory=ParallelSettings)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.cross_entropy_weight <= 1.0:
@@ -85,7 +89,7 @@ def train_sequence(
     settings: SequenceSettings,
     device: str = "auto",
 ) -> None:
-    """Go on training a network with a sequence criterion.
+    """Go on training a network with a sequence criterion; of several processes one writes.
 
     Labelled cuts without a lattice are counted in the log, listed in
     ``labeled_without_lattices.txt`` and left out.
@@ -114,15 +118,19 @@ def train_sequence(
     place = pick_device(device)
     network = load_network(model, place)
     store = DenominatorStore(denominators)
-    _check_fits(network, model, store, senones / "tree.json", [labeled, dev])
+    group = current_group()
     sources = {}
-    for name, data in ((LABELED, labeled), ("dev", dev)):
-        stored = open_labels(labels / name, "pdf-ids", network.num_pdfs, network.frame_shift)
-        check_labels_fit(data, stored, output / f"{name}_without_labels.txt")
-        manifest = data / CUTS_NAME
-        if name == LABELED:
-            manifest = _cuts_with_lattices(data, store, output)
-        sources[name] = LabelledCuts(name, manifest, stored, settings.batching)
+    with group.main_first():
+        if group.is_main:
+            _check_fits(network, model, store, senones / "tree.json", [labeled, dev])
+        for name, data in ((LABELED, labeled), ("dev", dev)):
+            stored = open_labels(labels / name, "pdf-ids", network.num_pdfs, network.frame_shift)
+            if group.is_main:
+                check_labels_fit(data, stored, output / f"{name}_without_labels.txt")
+            manifest = data / CUTS_NAME
+            if name == LABELED:
+                manifest = _cuts_with_lattices(data, store, output)
+            sources[name] = LabelledCuts(name, manifest, stored, settings.batching)
     classes = None
     if settings.criterion == "mpfe":
         classes = torch.from_numpy(phone_classes(senones / "tree.json")).to(place)
@@ -144,13 +152,18 @@ def train_sequence(
         settings.trainer,
         output,
         place,
+        settings.parallel,
     )
     if trainer.state.num_updates == 0:
         dev_loss, accuracy = trainer.evaluate()
         log.info("before: dev loss %.4f, dev frame accuracy %.2f %%", dev_loss, 100 * accuracy)
     trainer.run()
-    save_network(output, trainer.model, network.front_end, network.log_priors, network.tree_sha256)
-    _write_summary(output, trainer, time.monotonic() - started)
+    dev_loss, accuracy = trainer.evaluate()
+    if group.is_main:
+        save_network(
+            output, trainer.model, network.front_end, network.log_priors, network.tree_sha256
+        )
+        _write_summary(output, trainer, dev_loss, accuracy, time.monotonic() - started)
 
 
 def _check_fits(
@@ -182,6 +195,8 @@ def _check_fits(
 def _cuts_with_lattices(data: Path, store: DenominatorStore, output: Path) -> Path:
     """The manifest of the cuts that have a lattice; the others are listed beside it."""
     manifest, missing, total = output / WITH_LATTICES_NAME, 0, 0
+    if not current_group().is_main:
+        return manifest
     with (
         CutSet.open_writer(manifest, overwrite=True) as kept,
         (output / WITHOUT_LATTICES_NAME).open("w", encoding="utf-8") as listed,
@@ -203,8 +218,9 @@ def _cuts_with_lattices(data: Path, store: DenominatorStore, output: Path) -> Pa
     return manifest
 
 
-def _write_summary(output: Path, trainer: SequenceTrainer, seconds: float) -> None:
-    dev_loss, accuracy = trainer.evaluate()
+def _write_summary(
+    output: Path, trainer: SequenceTrainer, dev_loss: float, accuracy: float, seconds: float
+) -> None:
     state = trainer.state
     summary = {
         "parameters": trainer.model.num_parameters(),

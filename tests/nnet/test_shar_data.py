@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.nnet.data import BatchingSettings, LabelledCuts
-from am.nnet.shar_data import OnlyProcess, ShardedCuts, batches_of_lengths
+from am.nnet.shar_data import ShardedCuts, batches_of_lengths
+from am.parallel.sharing import Share
 from am.shar.labels import LabelsBesideShards, LabelsInShards
 from am.shar.link import link_shar
 from am.shar.read import SharData
@@ -105,7 +106,7 @@ def test_every_cut_comes_once_over_all_processes(task, size, open_shards, second
     cuts = sharded(task, open_shards=open_shards, seconds=seconds)
     seen, rounds = [], []
     for rank in range(size):
-        batches = list(cuts.rounds(seed, OnlyProcess(rank, size), shuffle))
+        batches = list(cuts.rounds(seed, Share(rank, size), shuffle))
         rounds.append(len(batches))
         # A process without batches waits for the others at the end alone.
         left = list(itertools.dropwhile(lambda batch: batch is not None, batches))
@@ -134,7 +135,7 @@ def test_each_shard_is_read_by_one_worker_of_one_process(
     seen = []
     for rank in range(2):
         cuts = sharded(task, workers, open_shards)
-        for batch in cuts.rounds(5, OnlyProcess(rank, 2)):
+        for batch in cuts.rounds(5, Share(rank, 2)):
             seen += batch.cut_ids if batch else []
     assert sorted(seen) == [cut.id for cut in open_feature_data(task.labeled)]
     read = [line.split() for line in record.read_text().splitlines()]
@@ -158,7 +159,7 @@ def test_the_order_depends_on_the_seed_and_not_on_the_workers(task):
 @given(data=st.data(), size=st.integers(1, 3), open_shards=st.integers(1, 5))
 def test_a_pass_goes_on_anywhere_as_if_it_had_not_stopped(task, data, size, open_shards):
     cuts = sharded(task, open_shards=open_shards, seconds=0.5)
-    share = OnlyProcess(data.draw(st.integers(0, size - 1)), size)
+    share = Share(data.draw(st.integers(0, size - 1)), size)
     ids = [batch and batch.cut_ids for batch in cuts.rounds(3, share)]
     skip = data.draw(st.integers(0, len(ids)))
     assert ids[skip:] == [batch and batch.cut_ids for batch in cuts.rounds(3, share, skip=skip)]

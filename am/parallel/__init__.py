@@ -1,0 +1,1 @@
+"""Distributed training: several processes, perhaps on several machines, train one model."""

@@ -1,0 +1,193 @@
+"""The processes of one training, as torchrun starts them; a process alone is a group of one.
+
+Small numbers travel on the CPU (gloo), tensors of a GPU through NCCL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from am.errors import InputError
+
+Value = TypeVar("Value")
+
+TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+# The others wait this long while the main process checks the data of a whole corpus.
+TIMEOUT = timedelta(hours=4)
+FAILURES_KEY = "megahour/failures"
+
+
+class ProcessGroup:
+    """This process among all.
+
+    Args:
+        rank: which one it is, from 0, the main one.
+        size: how many there are.
+        local_rank: which one it is on its machine.
+        store: what the processes tell each other failures through.
+
+    Attributes:
+        bytes_sent: what this process has handed to the others so far, each value counted once.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0, store: Any = None):
+        self.rank = rank
+        self.size = size
+        self.local_rank = local_rank
+        self.bytes_sent = 0
+        self._store = store
+        self._is_joined = dist.is_available() and dist.is_initialized()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process owns the output and the log."""
+        return self.rank == 0
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether torchrun started this process, perhaps as the only one."""
+        return self._is_joined
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over the processes: the same bits on all."""
+        if not self._is_joined:
+            return
+        with _lost_processes():
+            works = [dist.all_reduce(tensor, async_op=True) for tensor in tensors]
+            self.bytes_sent += sum(_num_bytes(tensor) for tensor in tensors)
+            for work in works:
+                work.wait()
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """(N, …) of the N processes' tensors of one shape."""
+        if not self._is_joined:
+            return tensor[None]
+        gathered = [torch.empty_like(tensor) for _ in range(self.size)]
+        with _lost_processes():
+            dist.all_gather(gathered, tensor)
+        self.bytes_sent += _num_bytes(tensor)
+        return torch.stack(gathered)
+
+    def exchange(self, message: Tensor) -> list[Tensor]:
+        """Every process's message, a row of numbers of one type but of any length."""
+        lengths = self.gather(torch.tensor([len(message)])).flatten().tolist()
+        messages = [
+            message if rank == self.rank else message.new_empty(length)
+            for rank, length in enumerate(lengths)
+        ]
+        if self._is_joined:
+            with _lost_processes():
+                works = [
+                    dist.broadcast(each, src=rank, async_op=True)
+                    for rank, each in enumerate(messages)
+                    if len(each) > 0
+                ]
+                for work in works:
+                    work.wait()
+            self.bytes_sent += _num_bytes(message)
+        return messages
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by the main process's."""
+        if self._is_joined:
+            with _lost_processes():
+                for tensor in tensors:
+                    dist.broadcast(tensor, src=0)
+
+    def from_main(self, value: Value) -> Value:
+        """The main process's value; the others' own is not looked at."""
+        values = [value]
+        if self._is_joined:
+            with _lost_processes():
+                dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        return values[0]
+
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+        self.gather(torch.zeros(1))
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """What stands in it is done by the main process; when it has finished, by the others."""
+        if not self.is_main:
+            self.from_main(None)
+        yield
+        if self.is_main:
+            self.from_main(None)
+
+    def fails_first(self) -> bool:
+        """Whether no other process has failed yet; the first one's message is the one to show."""
+        if self._store is None:
+            return True
+        try:
+            return bool(self._store.add(FAILURES_KEY, 1) == 1)
+        except RuntimeError:  # the process that holds the store is gone
+            return True
+
+    def leave(self) -> None:
+        """When all is done."""
+        if self._is_joined:
+            dist.destroy_process_group()
+            self._is_joined = False
+
+
+def started_by_torchrun() -> bool:
+    """Whether this process is to be one of a group."""
+    return all(name in os.environ for name in TORCHRUN_VARIABLES)
+
+
+def join() -> ProcessGroup:
+    """Join the group that torchrun's environment variables tell of; without them, be alone.
+
+    Raises:
+        InputError: the other processes cannot be reached.
+    """
+    if not started_by_torchrun():
+        return ProcessGroup()
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+    except (RuntimeError, ValueError) as error:
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise InputError(
+            f"torchrun: the main process cannot be reached at {place}: {error}"
+        ) from error
+    return ProcessGroup(rank, size, _local_rank(), store)
+
+
+def current_group() -> ProcessGroup:
+    """The group that this process has joined, or it alone."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return ProcessGroup()
+    return ProcessGroup(dist.get_rank(), dist.get_world_size(), _local_rank())
+
+
+def _local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def _num_bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+@contextmanager
+def _lost_processes() -> Iterator[None]:
+    """What torch says of a lost connection in a dozen ways, as one line."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise InputError(
+            "another process of this training has ended or does not answer; look for its own "
+            "message, also on the other machines"
+        ) from error
