@@ -18,8 +18,9 @@ from am.decoding.decode_data import CUTS_A_CHUNK, FAILED_NAME, count_cuts, load_
 from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
 from am.decoding.scorers import Scorer
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import open_feature_data
-from am.processes import map_chunks
+from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.storage import Record
 
@@ -49,7 +50,7 @@ def make_pseudo_labels(
     scales: Scales,
     settings: SearchSettings,
     *,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     device: torch.device | None = None,
 ) -> None:
     """Decode the cuts of a feature data folder and keep the senone of every frame.
@@ -63,7 +64,7 @@ def make_pseudo_labels(
         output: store of kind ``pdf-ids``: per cut (T',) int32; summary.json: cuts, failures.
         scales: acoustic scale and word insertion penalty.
         settings: of the search.
-        jobs: processes.
+        executor: what decodes.
         device: where scores are computed.
 
     Raises:
@@ -76,7 +77,7 @@ def make_pseudo_labels(
     make_state = partial(_make_state, graph_dir, data_dir, model_dir, scales, settings, device)
     cuts = open_feature_data(data_dir)
     chunks = map_chunks(
-        _label_chunk, make_state, cuts, jobs, chunk_size=CUTS_A_CHUNK, device=device
+        _label_chunk, make_state, cuts, executor, chunk_size=CUTS_A_CHUNK, device=device
     )
     labelled = (cut for chunk in chunks for cut in chunk)
     tracked = track(labelled, "pseudo-labels", total=count_cuts(data_dir), unit="cut")
