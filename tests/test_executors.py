@@ -1,5 +1,6 @@
 """The names of executors."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,20 @@ def test_settings_of_jobs_are_checked(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(InputError, match=complaint):
             executor_of(f"sge:{path}")
     assert load_settings(BatchSettings, CONF / "slurm.yaml").options["cores"] == 1
+
+
+def test_jobs_are_short_for_local_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    tool = commandline.Tool("Work.", [], [], "work.py")
+    tool.add_executor()
+    parse = tool.parser.parse_args
+    assert parse([]).executor == LocalProcesses(os.cpu_count() or 1)
+    assert parse(["--jobs", "3"]).executor == LocalProcesses(3)
+    assert parse(["--executor", "local:3"]).executor == LocalProcesses(3)
+    for arguments, complaint in (
+        (["--jobs", "0"], "must be a whole number, at least 1, not '0'"),
+        (["--executor", "many"], "'many': no such executor; give local:N"),
+        (["--jobs", "2", "--executor", "slurm"], "not allowed with"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            parse(arguments)
+        assert complaint in capsys.readouterr().err
