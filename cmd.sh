@@ -1,4 +1,12 @@
-# Sourced by run.sh: how jobs are run.
-# Data-parallel steps (corpus, features, soft labels, decoding) work in this many processes.
+# Sourced by run.sh: how jobs are run (docs/clusters.md).
 
+# Processes of this machine.
 jobs=$(python3 -c 'import os; print(os.cpu_count() or 1)')
+
+# Where the data-parallel steps work: features, statistics, lattices, soft labels, decoding.
+#   local:N                N processes of this machine
+#   dask:tcp://HOST:PORT   the workers of a running Dask scheduler
+#   slurm:FILE.yaml        Slurm jobs, for instance slurm:$MEGAHOUR_ROOT/conf/slurm.yaml
+#   sge:FILE.yaml          SGE jobs
+# Empty is local:$jobs.
+executor=

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from am import config, outputs
 from am.errors import InputError
+from am.executors import Executor, executor_of
 
 if TYPE_CHECKING:
     from am.parallel.process_group import ProcessGroup
@@ -86,9 +87,28 @@ class Tool:
         )
 
     def add_jobs(self) -> None:
-        """Add ``--jobs N``: how many processes work side by side."""
+        """Add ``--jobs N``: how many processes or threads of this machine work side by side."""
         self.add_argument(
             "--jobs", type=positive_int, default=os.cpu_count() or 1, help="processes (%(default)s)"
+        )
+
+    def add_executor(self) -> None:
+        """Add ``--executor`` and its short form ``--jobs``, an :class:`am.executors.Executor`."""
+        group = self.parser.add_mutually_exclusive_group()
+        group.add_argument(
+            "--executor",
+            type=_executor,
+            default=f"local:{os.cpu_count() or 1}",
+            help="local:N processes, dask:tcp://HOST:PORT, slurm or sge, see docs/clusters.md "
+            "(%(default)s)",
+        )
+        group.add_argument(
+            "--jobs",
+            dest="executor",
+            type=lambda text: executor_of(f"local:{positive_int(text)}"),
+            default=argparse.SUPPRESS,
+            metavar="N",
+            help="short for --executor local:N",
         )
 
     def add_device(self) -> None:
@@ -167,6 +187,9 @@ class Tool:
             if self._group is not None:
                 self._group.fails_first()
             log.exception("%s: this is a fault of the tool, not of its input", self.parser.prog)
+        finally:
+            if executor := getattr(options, "executor", None):
+                executor.close()
         log.info("%s: exit %d after %.1f s", self.parser.prog, status, time.monotonic() - started)
         sys.exit(status)
 
@@ -293,6 +316,13 @@ def positive_int(text: str) -> int:
 def whole_number(text: str) -> int:
     """An option's value that must be a whole number, 0 included."""
     return 0 if text == "0" else positive_int(text)
+
+
+def _executor(text: str) -> Executor:
+    try:
+        return executor_of(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _package_versions() -> str:

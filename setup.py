@@ -4,6 +4,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# For --executor dask, slurm and sge.
+CLUSTER = ["dask[distributed]>=2024.8", "dask-jobqueue>=0.9"]
+
 setup(
     name="megahour",
     version="0.1.0",
@@ -45,7 +48,9 @@ setup(
             "mypy",
             "types-PyYAML",
             "types-tqdm",
+            *CLUSTER,
         ],
+        "cluster": CLUSTER,
         "subword": ["sentencepiece>=0.2"],
     },
 )

@@ -11,14 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 DONE_NAME = "done.json"
 STARTED_NAME = "started.json"
-LEFTOVER_PREFIXES = ("partial.", "old.")
+UNFINISHED_PREFIX = "unfinished."
+LEFTOVER_PREFIXES = ("partial.", "old.", UNFINISHED_PREFIX)
 # Larger files are told apart by size and time of change, so that a check never reads a corpus.
 MAX_HASHED_BYTES = 64 * 1024 * 1024
 
@@ -75,6 +78,26 @@ def start_partial(output: Path, expected_fingerprint: str, *, is_folder: bool) -
     partial.mkdir(parents=True, exist_ok=True)
     _write_json(partial / STARTED_NAME, expected_fingerprint)
     return partial
+
+
+@contextmanager
+def unfinished_folder(output: Path) -> Iterator[Path]:
+    """A folder in ``output`` for one attempt at a part of it, removed at the end.
+
+    Files are made here and renamed into ``output``, so that two workers at the same part do not
+    meet.  That of a killed attempt stays until :func:`remove_unfinished`.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=UNFINISHED_PREFIX, dir=output, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+def remove_unfinished(output: Path) -> None:
+    """Remove what killed attempts left in ``output``."""
+    for leftover in output.glob(f"{UNFINISHED_PREFIX}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def finish(output: Path, made_with: str, description: Mapping[str, Any]) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
 import torch
 
-from am.errors import InputError
+from am.executors import Executor, WorkerKilledError, Workers, WorkersLostError, error_of, reason_of
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,92 +26,169 @@ Result = TypeVar("Result")
 # Chunks in flight a process: enough that none waits, few enough that memory stays small.
 CHUNKS_AHEAD = 3
 
-# What each worker process keeps from one chunk to the next.
-_state: Any = None
-
 
 def map_chunks(
     work: Callable[[Any, list[Item]], Result],
     make_state: Callable[[], Any],
     items: Iterable[Item],
-    jobs: int,
+    executor: Executor,
     *,
     chunk_size: int,
     device: torch.device,
 ) -> Iterator[Result]:
     """``work(state, chunk)`` for each chunk of ``items``, the results in the items' order.
 
-    On a CPU under Linux the state (graph, model) is made once and the processes share its
-    memory; on a GPU each process makes its own, as CUDA demands.  Each process computes with one
-    thread, unless there is only one process, which is this one.
-
     Args:
         work: a module's function.
         make_state: called without arguments; picklable.
-        items: read as they are needed, a few chunks ahead.
-        jobs: processes.
+        items: cuts, or their ids; read as they are needed, a few chunks ahead.
+        executor: what does the work.
         chunk_size: items a call of ``work``.
         device: where the state's tensors live.
 
     Raises:
-        InputError: a process was killed.
+        InputError: the process that worked on a chunk was killed, on a cluster several times; the
+            log names the chunk's cuts.
     """
-    chunks = _chunks(items, chunk_size)
-    if jobs == 1:
-        state = make_state()
-        for chunk in chunks:
-            yield work(state, chunk)
-        return
-    global _state
-    share = device.type == "cpu" and sys.platform == "linux"
-    if share:
-        _state = make_state()
-    context = multiprocessing.get_context("fork" if share else "spawn")
-    try:
-        with ProcessPoolExecutor(jobs, context, _start_process) as executor:
-            yield from _in_order(executor, work, make_state, chunks, jobs * CHUNKS_AHEAD)
-    except BrokenProcessPool as error:
-        raise InputError(
-            "a worker process was killed, perhaps for memory; run the tool again with fewer --jobs"
-        ) from error
-    finally:
-        _state = None
+    share_state = device.type == "cpu"
+    with executor.workers(work, make_state, share_state=share_state) as workers:
+        waiting: deque[tuple[list[Item], Future[Result]]] = deque()
+        try:
+            for chunk in _chunks(items, chunk_size):
+                waiting.append((chunk, workers.submit(chunk)))
+                if len(waiting) >= max(1, CHUNKS_AHEAD * workers.count()):
+                    yield _next_result(workers, waiting)
+            while waiting:
+                yield _next_result(workers, waiting)
+        finally:
+            for _, future in waiting:
+                future.cancel()
 
 
-def _in_order(
-    executor: ProcessPoolExecutor,
-    work: Callable[[Any, list[Item]], Result],
-    make_state: Callable[[], Any],
-    chunks: Iterator[list[Item]],
-    ahead: int,
-) -> Iterator[Result]:
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for chunk in chunks:
-            waiting.append(executor.submit(_work_in_process, work, make_state, chunk))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _start_process() -> None:
-    torch.set_num_threads(1)
-
-
-def _work_in_process(
-    work: Callable[[Any, list[Item]], Result], make_state: Callable[[], Any], chunk: list[Item]
-) -> Result:
-    global _state
-    if _state is None:
-        _state = make_state()
-    return work(_state, chunk)
+def _next_result(workers: Workers, waiting: deque[tuple[list[Item], Future[Result]]]) -> Result:
+    chunk, future = waiting.popleft()
+    error = error_of(future)
+    if isinstance(error, WorkerKilledError) and waiting:
+        # Once more, alone, to be sure that it is this one.
+        wait([other for _, other in waiting])
+        future = workers.submit(chunk)
+        error = error_of(future)
+    if error is None:
+        return future.result()
+    ids = ", ".join(str(getattr(item, "id", item)) for item in chunk)
+    log.error("failed with these cuts: %s: %s", ids, reason_of(error))
+    raise error
 
 
 def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
+
+
+@dataclass(frozen=True)
+class LocalProcesses:
+    """Processes of this machine; one alone is this very process.
+
+    Where it may, under Linux, the state (graph, model) is made once and the processes share its
+    memory; otherwise each process makes its own.
+    """
+
+    processes: int = 1
+
+    @contextmanager
+    def workers(
+        self,
+        work: Callable[[Any, Any], Any],
+        make_state: Callable[[], Any],
+        *,
+        share_state: bool,
+        at_most: int | None = None,
+        several_threads: bool = False,
+    ) -> Iterator[Workers]:
+        """See :meth:`am.executors.Executor.workers`.
+
+        Raises:
+            WorkersLostError: a process was killed; which item did it is not known.
+        """
+        processes = self.processes if at_most is None else min(self.processes, at_most)
+        if processes <= 1:
+            yield _ThisProcess(work, make_state())
+            return
+        fork = share_state and sys.platform == "linux"
+        threads = max(1, torch.get_num_threads() // processes) if several_threads else 1
+        context = multiprocessing.get_context("fork" if fork else "spawn")
+        arguments = (work, make_state, threads)
+        if fork:
+            shared = make_state()
+            arguments = (work, lambda: shared, threads)
+        try:
+            with ProcessPoolExecutor(processes, context, _start_process, arguments) as pool:
+                yield _LocalWorkers(pool, processes)
+        except BrokenProcessPool as error:
+            raise WorkersLostError(
+                "a worker process was killed, perhaps for memory; run the tool again with fewer "
+                "--jobs"
+            ) from error
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+ONE_PROCESS = LocalProcesses(1)
+
+
+class _ThisProcess:
+    def __init__(self, work: Callable[[Any, Any], Any], state: Any):
+        self._work = work
+        self._state = state
+
+    def submit(self, item: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(self._work(self._state, item))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def count(self) -> int:
+        return 0
+
+
+class _LocalWorkers:
+    def __init__(self, pool: ProcessPoolExecutor, processes: int):
+        self._pool = pool
+        self._processes = processes
+
+    def submit(self, item: Any) -> Future[Any]:
+        return self._pool.submit(_work_in_process, item)
+
+    def count(self) -> int:
+        return self._processes
+
+
+@dataclass
+class _Process:
+    """What a worker process keeps from one item to the next; the state is made for the first."""
+
+    work: Callable[[Any, Any], Any]
+    make_state: Callable[[], Any]
+    state: Any = None
+
+
+_process: _Process | None = None
+
+
+def _start_process(
+    work: Callable[[Any, Any], Any], make_state: Callable[[], Any], threads: int
+) -> None:
+    global _process
+    _process = _Process(work, make_state)
+    torch.set_num_threads(threads)
+
+
+def _work_in_process(item: Any) -> Any:
+    assert _process is not None
+    if _process.state is None:
+        _process.state = _process.make_state()
+    return _process.work(_process.state, item)

@@ -28,7 +28,7 @@ from safetensors.numpy import save_file
 
 from am.coded_shards import Codec, CodedShard, Record, codec_of, encode_shard
 from am.errors import InputError
-from am.outputs import sha256_of_file
+from am.outputs import sha256_of_file, unfinished_folder
 
 STORE_NAME = "store.json"
 # Each open shard is a memory map and a file handle; a store may have thousands.
@@ -75,18 +75,17 @@ def write_shard(
         cuts.append((cut_id, lengths.pop()))
         for name, array in record.items():
             columns.setdefault(name, []).append(array)
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = data_path.with_suffix(".tmp")
     tensors = {name: np.concatenate(arrays) for name, arrays in columns.items()}
     metadata = None
     if codec is not None:
         tensors, metadata = encode_shard(tensors, [num_frames for _, num_frames in cuts], codec)
-    save_file(tensors, str(aside), metadata)
-    digest = sha256_of_file(aside)
-    aside.replace(data_path)
-    aside = index_path.with_suffix(".tmp")
-    aside.write_text(json.dumps({"sha256": digest, "cuts": cuts}))
-    aside.replace(index_path)
+    with unfinished_folder(folder) as aside:
+        data, index_file = aside / data_path.name, aside / index_path.name
+        save_file(tensors, str(data), metadata)
+        digest = sha256_of_file(data)
+        index_file.write_text(json.dumps({"sha256": digest, "cuts": cuts}))
+        data.replace(data_path)
+        index_file.replace(index_path)
 
 
 def shard_fault(folder: Path, index: int) -> str | None:

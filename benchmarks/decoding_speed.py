@@ -56,9 +56,7 @@ def main() -> None:
         search = time.perf_counter() - started
 
         started = time.perf_counter()
-        decode_data(
-            options.graph, data, options.model, Path(folder), scales, settings.search, jobs=1
-        )
+        decode_data(options.graph, data, options.model, Path(folder), scales, settings.search)
         whole = time.perf_counter() - started
     print(f"{len(cuts)} cuts, {seconds_of_audio:.0f} s of audio, {len(scores[0][0])} senones")
     print("| what | seconds | real-time factor | ratio to scoring + search |")

@@ -28,7 +28,7 @@ tool = Tool(
     "exp/tri1_ali exp/tri1_tree",
 )
 tool.add_config(default="conf/tree.yaml")
-tool.add_jobs()
+tool.add_executor()
 tool.add_argument(
     "--low-frame-rate",
     action="store_true",
@@ -46,7 +46,11 @@ def main(options: argparse.Namespace) -> None:
         inputs,
         {"low_frame_rate": options.low_frame_rate, **dataclasses.asdict(settings)},
         lambda partial: build_tree(
-            *inputs, partial, settings, low_frame_rate=options.low_frame_rate, jobs=options.jobs
+            *inputs,
+            partial,
+            settings,
+            low_frame_rate=options.low_frame_rate,
+            executor=options.executor,
         ),
     )
 

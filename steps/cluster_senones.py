@@ -29,7 +29,7 @@ tool = Tool(
     "exp/tri2 exp/tri2_ali exp/senones",
 )
 tool.add_config(default="conf/senones.yaml")
-tool.add_jobs()
+tool.add_executor()
 for name in ("data", "lang", "model", "alignment", "output"):
     tool.add_argument(name, type=Path)
 
@@ -42,7 +42,7 @@ def main(options: argparse.Namespace) -> None:
         inputs,
         dataclasses.asdict(settings),
         lambda partial: build_tree(
-            *inputs, partial, settings, low_frame_rate=True, jobs=options.jobs
+            *inputs, partial, settings, low_frame_rate=True, executor=options.executor
         ),
     )
 

@@ -31,7 +31,7 @@ tool = Tool(
     "exp/graph_senones data/test_noisy/lfbe exp/student_ce exp/student_ce/decode_test_noisy",
 )
 tool.add_config(default="conf/decode.yaml")
-tool.add_jobs()
+tool.add_executor()
 tool.add_device()
 tool.add_argument("--scales", type=Path, help="best_scale.json of steps/search_scales.py")
 tool.add_argument(
@@ -64,7 +64,7 @@ def main(options: argparse.Namespace) -> None:
             folder,
             scales,
             settings.search,
-            jobs=options.jobs,
+            executor=options.executor,
             device=device,
             transforms_dir=options.transforms,
         ),

@@ -28,7 +28,7 @@ tool = Tool(
     example="steps/decode_grid.py exp/graph_tri2 data/test/mfcc exp/tri2 exp/tri2/grid_test",
 )
 tool.add_config()
-tool.add_jobs()
+tool.add_executor()
 tool.add_device()
 tool.add_transforms()
 for name in ("graph", "data", "model", "output"):
@@ -48,7 +48,7 @@ def main(options: argparse.Namespace) -> None:
             options.model,
             folder,
             settings,
-            jobs=options.jobs,
+            executor=options.executor,
             device=device,
             transforms_dir=options.transforms,
         ),

@@ -45,7 +45,7 @@ tool.add_argument(
     metavar="MODEL",
     help="of the same senones; the teachers' logits are averaged; may be given several times",
 )
-tool.add_jobs()
+tool.add_executor()
 tool.add_device()
 for name in ("unlabeled", "model", "output"):
     tool.add_argument(name, type=Path)
@@ -70,7 +70,7 @@ def main(options: argparse.Namespace) -> None:
             options.model,
             partial,
             settings,
-            options.jobs,
+            options.executor,
             options.device,
             options.other_models,
         ),

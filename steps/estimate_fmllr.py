@@ -24,7 +24,7 @@ tool = Tool(
     example="steps/estimate_fmllr.py exp/graph_tri3 data/dev/mfcc exp/tri3 exp/tri3/transforms_dev",
 )
 tool.add_config(default="conf/fmllr.yaml")
-tool.add_jobs()
+tool.add_executor()
 tool.add_device()
 for name in ("graph", "data", "model", "output"):
     tool.add_argument(name, type=Path)
@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> None:
         inputs,
         dataclasses.asdict(settings),
         lambda partial: estimate_fmllr(
-            *inputs, partial, settings, jobs=options.jobs, device=device
+            *inputs, partial, settings, executor=options.executor, device=device
         ),
     )
 

@@ -33,7 +33,7 @@ tool.add_argument(
     help="the cuts' senones (steps/make_senone_labels.py): their path is added to lattices that "
     "lack it",
 )
-tool.add_jobs()
+tool.add_executor()
 tool.add_device()
 for name in ("graph", "data", "model", "output"):
     tool.add_argument(name, type=Path)
@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> None:
             partial,
             settings,
             labels=options.labels,
-            jobs=options.jobs,
+            executor=options.executor,
             device=pick_device(options.device),
         ),
     )

@@ -22,7 +22,7 @@ tool = Tool(
 )
 tool.add_argument("--kind", choices=sorted(SETTINGS_OF_KIND), required=True)
 tool.add_config()
-tool.add_jobs()
+tool.add_executor()
 tool.add_argument(
     "--max-rejected", type=float, default=0.05, help="stop above this share (%(default)s)"
 )
@@ -47,7 +47,7 @@ def main(options: argparse.Namespace) -> None:
             options.output,
             options.kind,
             settings,
-            options.jobs,
+            options.executor,
             options.max_rejected,
         ),
     )

@@ -28,7 +28,7 @@ tool = Tool(
     "exp/graph_senones data/unlabeled/lfbe exp/teacher_ce data/unlabeled/pseudo_labels",
 )
 tool.add_config(default="conf/decode.yaml")
-tool.add_jobs()
+tool.add_executor()
 tool.add_device()
 tool.add_argument(
     "--scales", type=Path, required=True, help="best_scale.json of steps/search_scales.py"
@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> None:
             folder,
             scales,
             settings.search,
-            jobs=options.jobs,
+            executor=options.executor,
             device=device,
         ),
     )

@@ -28,7 +28,7 @@ tool = Tool(
     "exp/student_ce/decode_dev",
 )
 tool.add_config(default="conf/decode.yaml")
-tool.add_jobs()
+tool.add_executor()
 tool.add_device()
 tool.add_transforms()
 for name in ("graph", "data", "model", "output"):
@@ -48,7 +48,7 @@ def main(options: argparse.Namespace) -> None:
             options.model,
             folder,
             settings,
-            jobs=options.jobs,
+            executor=options.executor,
             device=device,
             transforms_dir=options.transforms,
         ),

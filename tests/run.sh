@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 . ./path.sh
-python3 -c 'import pytest, hypothesis, yaml' 2>/dev/null && command -v ruff mypy >/dev/null ||
+python3 -c 'import pytest, hypothesis, yaml, dask_jobqueue' 2>/dev/null && command -v ruff mypy >/dev/null ||
   utils/make_environment.sh test
 export PATH="$PWD/.venv/bin:$PATH"
 

@@ -162,13 +162,21 @@ check_rows() {
   done
 }
 
-# make_labels ROW: the speech and the labels that it needs and the recipe does not make; on one
-# core, beside others.
+# beside_others: where the data-parallel steps of one of several trainings work.
+beside_others() {
+  case $executor in
+    local:*) echo local:1 ;;
+    *) echo "$executor" ;;
+  esac
+}
+
+# make_labels ROW: the speech and the labels that it needs and the recipe does not make; beside
+# others.
 make_labels() {
-  local jobs=1
+  local executor="$(beside_others)"
   case $1 in
     hard_labels)
-      steps/make_pseudo_labels.py --config "$(settings decode.yaml)" --jobs "$jobs" \
+      steps/make_pseudo_labels.py --config "$(settings decode.yaml)" --executor "$executor" \
         --device "$device" --scales "$exp/$teacher/decode_dev/best_scale.json" \
         "$exp/graph_senones" "$data/$teacher_speech/lfbe" "$exp/$teacher" "$(labels_of "$1")"
       ;;
@@ -193,7 +201,7 @@ make_labels() {
 
 # dump_soft_labels K SYSTEM OUTPUT OPTION ...
 dump_soft_labels() {
-  steps/dump_soft_labels.py --top-k "$1" --jobs "$jobs" --device "$device" "${@:4}" \
+  steps/dump_soft_labels.py --top-k "$1" --executor "$executor" --device "$device" "${@:4}" \
     "$data/$teacher_speech/lfbe" "$exp/$2" "$3"
 }
 
@@ -235,12 +243,12 @@ train_cross_entropy() {
     "$exp/senones" "$exp/senone_labels" "$(labels_of "$1")" "$output"
 }
 
-# train_row_smbr ROW SEED: after its cross-entropy training; on one core, beside others.
+# train_row_smbr ROW SEED: after its cross-entropy training; beside others.
 train_row_smbr() {
   local before after
   before=$(system_of "${1%_smbr}" "$2")
   after=$(system_of "$1" "$2")
-  local jobs=1 seed=$2
+  local executor="$(beside_others)" seed=$2
   train_smbr "$before" "$after"
 }
 

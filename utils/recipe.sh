@@ -14,12 +14,14 @@
 #   sat                    true: also speaker-adaptive GMMs, whose alignments train the networks
 #   smbr                   true: also sequence training (stages 8 and 13)
 #   jobs, device, seed, stage, stop_stage, redo
+#   executor               where the data-parallel steps work (cmd.sh); empty for local:$jobs
 #   timings                file of the stages' times; unset for the usual one
 
 mkdir -p "$exp"
 export MEGAHOUR_REDO=$redo
 export MEGAHOUR_WORK_MARK=$exp/.worked
 timings=${timings:-$exp/timings.tsv}
+executor=${executor:-local:$jobs}
 current_stage=
 [ "$redo" = true ] && rm -f "$timings"
 
@@ -55,12 +57,12 @@ trap 'end_stage' EXIT
 decode_system() {
   local system=$1 graph=$2 features=$3 test_set process scoring=()
   estimate_transforms "$system" "$graph${dev_lm_text:+_dev}" dev
-  steps/search_scales.py --config "$(settings decode.yaml)" --jobs "$jobs" \
+  steps/search_scales.py --config "$(settings decode.yaml)" --executor "$executor" \
     ${transforms:+--transforms "$transforms"} \
     "$graph${dev_lm_text:+_dev}" "$data/dev/$features" "$exp/$system" "$exp/$system/decode_dev"
   for test_set in $test_sets; do
     estimate_transforms "$system" "$graph" "$test_set"
-    steps/decode.py --config "$(settings decode.yaml)" --jobs "$jobs" \
+    steps/decode.py --config "$(settings decode.yaml)" --executor "$executor" \
       --scales "$exp/$system/decode_dev/best_scale.json" ${transforms:+--transforms "$transforms"} \
       "$graph" "$data/$test_set/$features" "$exp/$system" "$exp/$system/decode_$test_set"
     steps/score.py --seed "$seed" "$data/$test_set/$features" "$exp/$system/decode_$test_set" \
@@ -75,7 +77,7 @@ estimate_transforms() {
   transforms=
   [ -d "$exp/$1/speaker_independent" ] || return 0
   transforms=$exp/$1/transforms_$3
-  steps/estimate_fmllr.py --config "$(settings fmllr.yaml)" --jobs "$jobs" \
+  steps/estimate_fmllr.py --config "$(settings fmllr.yaml)" --executor "$executor" \
     "$2" "$data/$3/mfcc" "$exp/$1" "$transforms"
 }
 
@@ -103,11 +105,11 @@ run_recipe_stages() {
     local sets="labeled unlabeled dev $test_sets"
     if [ "$teacher_speech" != unlabeled ]; then sets="$sets $teacher_speech"; fi
     for set in $sets; do
-      steps/make_features.py --kind lfbe --config "$(settings lfbe.yaml)" --jobs "$jobs" \
+      steps/make_features.py --kind lfbe --config "$(settings lfbe.yaml)" --executor "$executor" \
         "$data/$set" "$data/$set/lfbe"
     done
     for set in labeled dev $test_sets; do
-      steps/make_features.py --kind mfcc --config "$(settings mfcc.yaml)" --jobs "$jobs" \
+      steps/make_features.py --kind mfcc --config "$(settings mfcc.yaml)" --executor "$executor" \
         "$data/$set" "$data/$set/mfcc"
     done
   fi
@@ -142,7 +144,7 @@ run_recipe_stages() {
   fi
 
   if begin_stage 6 "senones at the low frame rate, decoding graphs"; then
-    steps/cluster_senones.py --config "$(settings senones.yaml)" --jobs "$jobs" \
+    steps/cluster_senones.py --config "$(settings senones.yaml)" --executor "$executor" \
       "$data/labeled/mfcc" "$data/lang" "$exp/$gmm" "$exp/${gmm}_ali" "$exp/senones"
     steps/make_senone_labels.py "$exp/${gmm}_ali" "$exp/senones" "$exp/senone_labels/labeled"
     steps/make_senone_labels.py "$exp/${gmm}_ali_dev" "$exp/senones" "$exp/senone_labels/dev"
@@ -168,7 +170,7 @@ run_recipe_stages() {
   fi
 
   if begin_stage 10 "soft labels of the unlabelled speech"; then
-    steps/dump_soft_labels.py --top-k "$top_k" --jobs "$jobs" --device "$device" \
+    steps/dump_soft_labels.py --top-k "$top_k" --executor "$executor" --device "$device" \
       "$data/$teacher_speech/lfbe" "$exp/$teacher" "$data/unlabeled/soft_labels"
   fi
 
@@ -224,7 +226,7 @@ train_student() {
 
 # train_smbr CROSS_ENTROPY_SYSTEM NAME
 train_smbr() {
-  steps/make_denominator_lattices.py --config "$(settings denominator.yaml)" --jobs "$jobs" \
+  steps/make_denominator_lattices.py --config "$(settings denominator.yaml)" --executor "$executor" \
     --device "$device" "$exp/graph_weak" "$data/labeled/lfbe" "$exp/$1" "$exp/$1_lattices"
   steps/train_smbr.py --config "$(settings smbr.yaml)" --seed "$seed" --device "$device" \
     "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \

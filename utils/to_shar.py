@@ -29,7 +29,7 @@ tool = Tool(
     "data/unlabeled/shar",
 )
 tool.add_config(default="conf/lfbe.yaml")
-tool.add_jobs()
+tool.add_executor()
 tool.add_argument("--labels", type=Path, help="pdf-ids (steps/make_senone_labels.py)")
 tool.add_argument("--soft-labels", type=Path, help="of steps/dump_soft_labels.py")
 tool.add_argument("--shard-size", type=positive_int, default=500, help="cuts a shard (%(default)s)")
@@ -67,7 +67,13 @@ def main(options: argparse.Namespace) -> None:
         [options.data, *stores],
         {**dataclasses.asdict(settings), "extractor": extractor, "rejected": options.max_rejected},
         lambda partial: write_shar(
-            options.data, partial, settings, stores, extractor, options.jobs, options.max_rejected
+            options.data,
+            partial,
+            settings,
+            stores,
+            extractor,
+            options.executor,
+            options.max_rejected,
         ),
     )
 

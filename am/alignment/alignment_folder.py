@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,10 @@ class AlignmentFolder:
             TransitionModel.load(folder / "transitions.json"),
             Topology.load(folder / "topology.json"),
         )
+
+    def __reduce__(self) -> tuple[Callable[[Path], AlignmentFolder], tuple[Path]]:
+        # Another process opens it, rather than being sent the index of all cuts.
+        return AlignmentFolder.open, (self.folder,)
 
     def __contains__(self, cut_id: str) -> bool:
         return cut_id in self.store

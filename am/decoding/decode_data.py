@@ -19,8 +19,9 @@ from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
 from am.decoding.graph import DecodingGraph, check_graph_fits, load_graph
 from am.decoding.scorers import Scorer, load_scorer
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import CUTS_NAME, open_feature_data
-from am.processes import map_chunks
+from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.scoring.transcripts import HYPOTHESES_NAME
 from am.shar.index import is_shar, read_facts
@@ -88,7 +89,7 @@ def decode_data(
     scales: Scales,
     settings: SearchSettings,
     *,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     device: torch.device | None = None,
     transforms_dir: Path | None = None,
 ) -> DecodingSummary:
@@ -104,7 +105,7 @@ def decode_data(
             settings.json, summary.json.
         scales: acoustic scale and word insertion penalty.
         settings: of the search.
-        jobs: processes.
+        executor: what decodes.
         device: where scores are computed; decoding itself is on the CPU.
         transforms_dir: the transforms of the data's speakers, for a speaker-adapted GMM.
 
@@ -118,7 +119,7 @@ def decode_data(
         model_dir,
         scales,
         settings,
-        jobs=jobs,
+        executor=executor,
         device=device,
         transforms_dir=transforms_dir,
     )
@@ -147,7 +148,7 @@ def decode_cuts(
     scales: Scales,
     settings: SearchSettings,
     *,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     device: torch.device | None = None,
     transforms_dir: Path | None = None,
 ) -> Iterator[DecodedCut]:
@@ -162,7 +163,7 @@ def decode_cuts(
     )
     cuts = open_feature_data(data_dir)
     chunks = map_chunks(
-        _decode_chunk, make_state, cuts, jobs, chunk_size=CUTS_A_CHUNK, device=device
+        _decode_chunk, make_state, cuts, executor, chunk_size=CUTS_A_CHUNK, device=device
     )
     return (decoded for chunk in chunks for decoded in chunk)
 

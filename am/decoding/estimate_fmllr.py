@@ -22,11 +22,12 @@ from am.decoding.decode_data import count_cuts, load_graph_and_scorer
 from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
 from am.decoding.scorers import Scorer
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import describe_features, open_feature_data
 from am.features.gmm_front_end import GmmFrontEnd
 from am.gmm.adapted_model import AdaptedModel
 from am.gmm.speaker_adaptation import FmllrSettings, transforms_of_data
-from am.processes import map_chunks
+from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.storage import RaggedStore, write_shard, write_store_description
 
@@ -65,7 +66,7 @@ def estimate_fmllr(
     output: Path,
     settings: EstimateFmllrSettings,
     *,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     device: torch.device | None = None,
 ) -> None:
     """Estimate the transforms of the speakers of a data folder by decoding it.
@@ -78,7 +79,7 @@ def estimate_fmllr(
         model_dir: speaker-adapted GMM.
         output: gets the transforms.
         settings: of decoding and of the estimate.
-        jobs: processes that decode.
+        executor: what decodes.
         device: where scores and statistics are computed.
 
     Raises:
@@ -96,7 +97,7 @@ def estimate_fmllr(
             _make_state, graph_dir, data_dir, decoded_with, transforms_dir, settings, device
         )
         paths = _write_best_paths(
-            data_dir, output / f"best_paths_{number}", make_state, jobs, device
+            data_dir, output / f"best_paths_{number}", make_state, executor, device
         )
         transforms = transforms_of_data(
             data_dir,
@@ -144,7 +145,7 @@ def _write_best_paths(
     data_dir: Path,
     folder: Path,
     make_state: Callable[[], _State],
-    jobs: int,
+    executor: Executor,
     device: torch.device,
 ) -> RaggedStore:
     """Decode all cuts and store the pdf-ids of their best paths in ``folder``."""
@@ -154,7 +155,7 @@ def _write_best_paths(
         _decode_chunk,
         make_state,
         open_feature_data(data_dir),
-        jobs,
+        executor,
         chunk_size=CUTS_A_CHUNK,
         device=device,
     )

@@ -14,6 +14,8 @@ from am.decoding.decode_data import FAILED_NAME, DecodedCut, count_cuts, decode_
 from am.decoding.decoder import Scales, SearchSettings
 from am.decoding.scorers import load_scorer
 from am.errors import InputError
+from am.executors import Executor
+from am.processes import ONE_PROCESS
 from am.progress import track
 from am.storage import Record
 
@@ -28,7 +30,7 @@ def make_pseudo_labels(
     scales: Scales,
     settings: SearchSettings,
     *,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     device: torch.device | None = None,
 ) -> None:
     """Decode the cuts of a feature data folder and keep the senone of every frame.
@@ -42,7 +44,7 @@ def make_pseudo_labels(
         output: store of kind ``pdf-ids``: per cut (T',) int32; summary.json: cuts, failures.
         scales: acoustic scale and word insertion penalty.
         settings: of the search.
-        jobs: processes.
+        executor: what decodes.
         device: where scores are computed.
 
     Raises:
@@ -53,7 +55,7 @@ def make_pseudo_labels(
     if facts.tree_sha256 is None:
         raise InputError(f"{model_dir}: does not name its tree; train the network again")
     decoded = decode_cuts(
-        graph_dir, data_dir, model_dir, scales, settings, jobs=jobs, device=device
+        graph_dir, data_dir, model_dir, scales, settings, executor=executor, device=device
     )
     tracked = track(decoded, "pseudo-labels", total=count_cuts(data_dir), unit="cut")
     failed: list[str] = []

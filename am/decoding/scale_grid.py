@@ -28,10 +28,11 @@ from am.decoding.graph import DecodingGraph
 from am.decoding.lattices import LatticeArrays, LatticeMaker, LatticeSettings
 from am.decoding.scorers import Scorer
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import open_feature_data
 from am.features.gmm_features import speaker_of
 from am.graph.arrays import EPSILON, FstArrays, to_fst
-from am.processes import map_chunks
+from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.scoring.transcripts import HYPOTHESES_NAME, reference_words
 from am.scoring.word_errors import WordErrors, count_errors
@@ -110,7 +111,7 @@ def decode_grid(
     output: Path,
     settings: ScaleGridSettings,
     *,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     device: torch.device | None = None,
     transforms_dir: Path | None = None,
 ) -> None:
@@ -122,7 +123,7 @@ def decode_grid(
             that is best on these very data, ``chosen_on_others/`` where the pair of each speaker
             is the one that is best on all other speakers, and summary.json.
         settings: of lattices and grid.
-        jobs: processes.
+        executor: what decodes.
         device: where scores are computed.
         transforms_dir: the transforms of the data's speakers, for a speaker-adapted GMM.
 
@@ -138,7 +139,7 @@ def decode_grid(
         _decode_chunk,
         make_state,
         open_feature_data(data_dir),
-        jobs,
+        executor,
         chunk_size=CUTS_A_CHUNK,
         device=device,
     )

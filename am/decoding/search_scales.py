@@ -28,8 +28,9 @@ from am.decoding.graph import DecodingGraph, add_word_insertion_penalty
 from am.decoding.scorers import Scorer
 from am.decoding.settings import KindSettings, ScaleSearchSettings
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import open_feature_data
-from am.processes import map_chunks
+from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.scoring.transcripts import reference_words
 from am.scoring.word_errors import WordErrors, count_errors
@@ -47,7 +48,7 @@ def search_scales(
     output: Path,
     settings: KindSettings,
     *,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     device: torch.device | None = None,
     transforms_dir: Path | None = None,
 ) -> Scales:
@@ -58,7 +59,7 @@ def search_scales(
         output: gets best_scale.json, tried.tsv with the error rates of all scales that were
             tried, and settings.json.
         settings: for the kind of model; what is tried, and how far decoding looks.
-        jobs: processes.
+        executor: what decodes.
         device: where scores are computed.
         transforms_dir: the transforms of the data's speakers, for a speaker-adapted GMM.
 
@@ -72,7 +73,7 @@ def search_scales(
         data_dir,
         model_dir,
         settings.beams_of_scale_search(),
-        jobs=jobs,
+        executor=executor,
         device=device or torch.device("cpu"),
         transforms_dir=transforms_dir,
     )
@@ -148,7 +149,7 @@ def errors_of_scales(
     beams: SearchSettings,
     candidates: Sequence[Scales],
     *,
-    jobs: int,
+    executor: Executor,
     device: torch.device,
     transforms_dir: Path | None = None,
 ) -> list[WordErrors]:
@@ -168,7 +169,7 @@ def errors_of_scales(
     )
     cuts = open_feature_data(data_dir)
     results = map_chunks(
-        _decode_chunk, make_state, cuts, jobs, chunk_size=CUTS_A_CHUNK, device=device
+        _decode_chunk, make_state, cuts, executor, chunk_size=CUTS_A_CHUNK, device=device
     )
     errors = [WordErrors()] * len(candidates)
     num_cuts = failed = 0

@@ -1,4 +1,4 @@
-"""Features of a whole data folder: in parallel, streaming, with bad cuts listed.
+"""Features of a whole data folder: in shards, streaming, with bad cuts listed.
 
 The cuts are split into parts of some hundred; each part becomes a feature file and a manifest of
 its own, so that memory does not grow with the corpus and a killed run goes on at the first part
@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,12 @@ from lhotse.features.base import FeatureExtractor
 from lhotse.features.io import available_storage_backends, get_writer
 
 from am.errors import InputError
+from am.executors import Executor
 from am.features.extractors import SETTINGS_OF_KIND, LfbeSettings, make_extractor
 from am.features.feature_data import CUTS_NAME, one_line_reason, write_feature_settings
-from am.progress import track
+from am.outputs import unfinished_folder
+from am.processes import ONE_PROCESS
+from am.shards import make_shards
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def compute_features(
     final_output: Path,
     kind: str,
     settings: LfbeSettings,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     max_rejected_share: float = 0.05,
 ) -> None:
     """Compute the features of every cut of ``data/cuts.jsonl.gz``.
@@ -59,11 +61,11 @@ def compute_features(
         final_output: where ``output`` will lie in the end; the manifest's paths point there.
         kind: ``lfbe`` or ``mfcc``.
         settings: of that kind.
-        jobs: processes.
+        executor: what computes.
         max_rejected_share: stop when a larger share of the cuts cannot be computed.
 
     Raises:
-        InputError: no cuts, an unknown storage, or too many rejected cuts.
+        InputError: no cuts, an unknown storage, too many rejected cuts, or parts that failed.
     """
     assert isinstance(settings, SETTINGS_OF_KIND[kind])
     if settings.storage_type not in available_storage_backends():
@@ -77,7 +79,15 @@ def compute_features(
     parts = list(_split(manifest, output, final_output))
     missing = [part for part in parts if not part.done.is_file()]
     log.info("%d parts of %d cuts, %d to do", len(parts), CUTS_A_PART, len(missing))
-    _run(missing, settings, jobs)
+    make_shards(
+        _compute_part,
+        partial(_State.make, settings),
+        [(part.storage.name, part) for part in missing],
+        len(missing),
+        executor,
+        output,
+        description="features",
+    )
     num_rejected = _join([part.rejected for part in parts], output / REJECTED_NAME)
     _join([part.done for part in parts], output / CUTS_NAME)
     num_cuts = sum(1 for _ in CutSet.from_jsonl_lazy(output / CUTS_NAME))
@@ -114,53 +124,57 @@ def _split(manifest: Path, output: Path, final_output: Path) -> Iterator[_Part]:
         )
 
 
-def _run(parts: list[_Part], settings: LfbeSettings, jobs: int) -> None:
-    if jobs == 1 or len(parts) <= 1:
-        for part in track(parts, "features", unit="part"):
-            _compute_part(part, settings)
-        return
-    with ProcessPoolExecutor(min(jobs, len(parts))) as executor:
-        futures = [executor.submit(_compute_part, part, settings) for part in parts]
-        try:
-            for future in track(as_completed(futures), "features", len(futures), unit="part"):
-                future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "a process that computed features was killed, perhaps for memory; "
-                "run the tool again, with fewer --jobs"
-            ) from error
+@dataclass(frozen=True)
+class _State:
+    settings: LfbeSettings
+    extractor: FeatureExtractor
+
+    @classmethod
+    def make(cls, settings: LfbeSettings) -> _State:
+        return cls(settings, make_extractor(settings))
 
 
-def _compute_part(part: _Part, settings: LfbeSettings) -> None:
-    extractor = make_extractor(settings)
-    unfinished = part.done.with_name("unfinished-" + part.done.name)
-    with (
-        part.rejected.open("w", encoding="utf-8") as rejected,
-        get_writer(settings.storage_type)(part.storage) as storage,
-        CutSet.open_writer(unfinished, overwrite=True) as done,
-    ):
-        for cut in CutSet.from_jsonl_lazy(part.cuts):
-            try:
-                features = _features_of(cut, extractor)
-            except Exception as error:  # whatever a decoder raises is a reason to reject the cut
-                rejected.write(f"{cut.id}\t{one_line_reason(error)}\n")
-                continue
-            cut.features = Features(
-                type=extractor.name,
-                num_frames=len(features),
-                num_features=features.shape[1],
-                frame_shift=settings.frame_shift,
-                sampling_rate=cut.sampling_rate,
-                start=cut.start,
-                duration=cut.duration,
-                storage_type=storage.name,
-                storage_path=str(part.final_folder / Path(storage.storage_path).name),
-                storage_key=storage.write(cut.id, features),
-                recording_id=cut.recording_id,
-                channels=cut.channel,
-            )
-            done.write(cut)
-    unfinished.replace(part.done)
+def _compute_part(state: _State, part: _Part) -> None:
+    with unfinished_folder(part.done.parent) as aside:
+        rejected_path, done_path = aside / part.rejected.name, aside / part.done.name
+        with (
+            rejected_path.open("w", encoding="utf-8") as rejected,
+            get_writer(state.settings.storage_type)(aside / part.storage.name) as storage,
+            CutSet.open_writer(done_path, overwrite=True) as done,
+        ):
+            stored = Path(storage.storage_path)
+            for cut in CutSet.from_jsonl_lazy(part.cuts):
+                try:
+                    features = _features_of(cut, state.extractor)
+                except Exception as error:  # whatever a decoder raises is a reason to reject it
+                    rejected.write(f"{cut.id}\t{one_line_reason(error)}\n")
+                    continue
+                cut.features = Features(
+                    type=state.extractor.name,
+                    num_frames=len(features),
+                    num_features=features.shape[1],
+                    frame_shift=state.settings.frame_shift,
+                    sampling_rate=cut.sampling_rate,
+                    start=cut.start,
+                    duration=cut.duration,
+                    storage_type=storage.name,
+                    storage_path=str(part.final_folder / stored.name),
+                    storage_key=storage.write(cut.id, features),
+                    recording_id=cut.recording_id,
+                    channels=cut.channel,
+                )
+                done.write(cut)
+        _move(stored, part.storage.parent)
+        _move(rejected_path, part.rejected.parent)
+        _move(done_path, part.done.parent)
+
+
+def _move(path: Path, folder: Path) -> None:
+    """Rename a file or a folder of files into ``folder``, in place of what stands there."""
+    target = folder / path.name
+    if target.is_dir():
+        shutil.rmtree(target)
+    path.replace(target)
 
 
 def _features_of(cut: MonoCut, extractor: FeatureExtractor) -> np.ndarray:

@@ -26,19 +26,29 @@ from am.decoding.decoder import fault_of_scores
 from am.decoding.lattices import LatticeMaker, LatticeSettings
 from am.decoding.scorers import Scorer
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import open_feature_data
 from am.graph.arrays import from_fst, to_fst
 from am.nnet.data import open_labels
 from am.nnet.network import LoadedNetwork, load_network
-from am.processes import map_chunks
-from am.progress import track
+from am.outputs import unfinished_folder
+from am.processes import ONE_PROCESS
 from am.sequence.lattice import STORE_KIND, STORED_FIELDS, DenominatorLattice, denominator_lattice
 from am.sequence.reference import ReferenceLattices, holds_path, with_paths_of
-from am.storage import RaggedStore, check_store, shard_fault, write_shard, write_store_description
+from am.shards import make_shards
+from am.storage import (
+    RaggedStore,
+    check_store,
+    shard_fault,
+    shard_paths,
+    write_shard,
+    write_store_description,
+)
 
 log = logging.getLogger(__name__)
 
 FAILED_NAME = "failed.tsv"
+PARTS_NAME = "parts"
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,7 @@ def make_denominator_lattices(
     settings: DenominatorSettings,
     *,
     labels: Path | None = None,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     device: torch.device | None = None,
 ) -> None:
     """Write the lattices of every cut of a feature data folder.
@@ -134,11 +144,12 @@ def make_denominator_lattices(
         output: the folder to write.
         settings: how rich the lattices are.
         labels: the cuts' senones, the reference of sequence training; None adds nothing.
-        jobs: processes.
+        executor: what makes the shards.
         device: where scores are computed; the search itself is on the CPU.
 
     Raises:
-        InputError: graph, data, model and labels do not fit together, or no cut has a lattice.
+        InputError: graph, data, model and labels do not fit together, no cut has a lattice, or
+            shards failed.
     """
     device = device or torch.device("cpu")
     network = load_network(model_dir)
@@ -148,13 +159,21 @@ def make_denominator_lattices(
         _make_state, graph_dir, data_dir, model_dir, labels, output, settings, device
     )
     shards = enumerate(_chunks(open_feature_data(data_dir), settings.cuts_per_shard))
-    (output / "parts").mkdir(exist_ok=True)
-    results = map_chunks(_make_shards, make_state, shards, jobs, chunk_size=1, device=device)
-    facts, num_shards = _ShardFacts(), 0
-    total_shards = -(-count_cuts(data_dir) // settings.cuts_per_shard)
-    for shard in track(results, "denominator lattices", total=total_shards, unit="shard"):
-        num_shards += 1
-        facts += shard
+    num_shards = -(-count_cuts(data_dir) // settings.cuts_per_shard)
+    (output / PARTS_NAME).mkdir(exist_ok=True)
+    make_shards(
+        _make_shard,
+        make_state,
+        ((shard_paths(output, index)[0].stem, (index, cuts)) for index, cuts in shards),
+        num_shards,
+        executor,
+        output,
+        description="denominator lattices",
+        share_state=device.type == "cpu",
+    )
+    facts = _ShardFacts()
+    for index in range(num_shards):
+        facts += _ShardFacts(**json.loads(_facts_path(output, index).read_text()))
     if len(facts.failed) == facts.cuts:
         raise InputError(
             f"{data_dir}: not one cut has a lattice; the first: {': '.join(facts.failed[0])}"
@@ -164,7 +183,7 @@ def make_denominator_lattices(
     (output / FAILED_NAME).write_text("".join(failed_lines))
     summary = {**asdict(facts), "failed": len(facts.failed)}
     (output / "summary.json").write_text(json.dumps(summary, indent=1))
-    shutil.rmtree(output / "parts")
+    shutil.rmtree(output / PARTS_NAME)
     _report(facts)
 
 
@@ -231,11 +250,15 @@ def _make_state(
     )
 
 
-def _make_shards(state: _State, shards: list[tuple[int, list[Cut]]]) -> _ShardFacts:
-    ((index, cuts),) = shards
-    facts_path = state.output / "parts" / f"{index:05d}.json"
+def _facts_path(output: Path, index: int) -> Path:
+    return output / PARTS_NAME / f"{index:05d}.json"
+
+
+def _make_shard(state: _State, shard: tuple[int, list[Cut]]) -> None:
+    index, cuts = shard
+    facts_path = _facts_path(state.output, index)
     if facts_path.is_file() and shard_fault(state.output, index) is None:
-        return _ShardFacts(**json.loads(facts_path.read_text()))
+        return
     records: list[tuple[str, dict[str, np.ndarray]]] = []
     facts = _ShardFacts()
     for cut in cuts:
@@ -247,8 +270,9 @@ def _make_shards(state: _State, shards: list[tuple[int, list[Cut]]]) -> _ShardFa
         records.append((cut.id, lattice.to_record()))
         facts += found
     write_shard(state.output, index, records)
-    facts_path.write_text(json.dumps(asdict(facts)))
-    return facts
+    with unfinished_folder(facts_path.parent) as aside:
+        (aside / facts_path.name).write_text(json.dumps(asdict(facts)))
+        (aside / facts_path.name).replace(facts_path)
 
 
 def _with_reference(

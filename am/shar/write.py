@@ -23,6 +23,7 @@ import torch
 from lhotse import MonoCut
 
 from am.errors import InputError
+from am.executors import Executor
 from am.features.computed import num_frames_of
 from am.features.extractors import LfbeSettings, make_extractor
 from am.features.feature_data import (
@@ -37,7 +38,7 @@ from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
 from am.inspection.cuts import open_cuts
 from am.nnet.data import open_labels
 from am.outputs import sha256_of_file
-from am.processes import map_chunks
+from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.shar.index import (
     FEATURES,
@@ -69,7 +70,7 @@ def write_shar(
     settings: SharSettings,
     stores: Sequence[Path] = (),
     extractor: LfbeSettings | None = None,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     max_rejected_share: float = 0.05,
 ) -> IndexFacts:
     """Write a Shar data folder; shards that a killed run finished are kept.
@@ -81,7 +82,7 @@ def write_shar(
         settings: what the shards hold.
         stores: of pdf-ids or soft labels, at most one of each.
         extractor: computes LFBE from the audio of a folder without features.
-        jobs: processes, each writing whole shards.
+        executor: what writes the shards.
         max_rejected_share: stop when a larger share of the cuts is unreadable.
 
     Raises:
@@ -97,7 +98,7 @@ def write_shar(
         _write_shard,
         partial(_Work, data, output, settings, labels),
         enumerate(open_cuts(data)),
-        jobs,
+        executor,
         chunk_size=settings.shard_size,
         device=torch.device("cpu"),
     )

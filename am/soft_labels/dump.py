@@ -12,15 +12,12 @@ are, :mod:`am.soft_labels.dense_codec`.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
-import multiprocessing
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -32,12 +29,14 @@ from torch import Tensor
 from am import outputs
 from am.coded_shards import Codec
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
 from am.nnet.data import load_features
 from am.nnet.network import WEIGHTS_NAME, LoadedNetwork
-from am.progress import track
-from am.shar.index import CUTS_FIELD, INDEX_NAME, SHARDS_NAME, is_shar
+from am.processes import ONE_PROCESS
+from am.shar.index import CUTS_FIELD, SHARDS_NAME, is_shar
 from am.shar.read import SharData
+from am.shards import make_shards
 from am.soft_labels.codec import MAX_TOP_K, SoftLabelCodec
 from am.soft_labels.dense_codec import DenseSoftLabelCodec
 from am.soft_labels.ensemble import Ensemble
@@ -79,7 +78,7 @@ def dump_soft_labels(
     model: Path,
     output: Path,
     settings: DumpSettings,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
     device: str = "auto",
     other_models: Sequence[Path] = (),
 ) -> None:
@@ -93,13 +92,14 @@ def dump_soft_labels(
             ``pdf_ids`` (T', k) uint16 and ``logits`` (T', k) float32, highest first; where all are
             stored, in the order of the pdf-ids.
         settings: what is stored.
-        jobs: processes, each making whole shards.
+        executor: what makes the shards.
         device: auto, cpu, cuda or cuda:N.
         other_models: more teachers of the same senones, whose logits are averaged with the first
             one's (:mod:`am.soft_labels.ensemble`).
 
     Raises:
-        InputError: features, settings or other teachers that do not fit the network.
+        InputError: features, settings or other teachers that do not fit the network, or shards
+            that failed.
     """
     models = (model, *other_models)
     network = Ensemble.load(models, "cpu").networks[0]
@@ -124,8 +124,17 @@ def dump_soft_labels(
             ],
         },
     )
-    work = _Work(unlabeled, models, output, settings, device)
-    _make_shards(work, {index: manifests[index] for index in missing}, jobs)
+    make_shards(
+        _make_shard,
+        partial(_State.make, unlabeled, models, output, settings, device),
+        [(shard_paths(output, index)[0].stem, (index, manifests[index])) for index in missing],
+        len(missing),
+        executor,
+        output,
+        description="soft labels",
+        share_state=False,
+        several_threads=True,
+    )
     shutil.rmtree(output / "cuts", ignore_errors=True)
 
 
@@ -158,66 +167,36 @@ def reopen_damaged_store(store: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What a process needs to make shards."""
+class _State:
+    """What a worker needs to make shards."""
 
-    unlabeled: Path
-    models: tuple[Path, ...]
+    shards: SharData | None
+    teachers: Ensemble
     output: Path
     settings: DumpSettings
-    device: str
+
+    @classmethod
+    def make(
+        cls,
+        unlabeled: Path,
+        models: tuple[Path, ...],
+        output: Path,
+        settings: DumpSettings,
+        device: str,
+    ) -> _State:
+        shards = SharData(unlabeled) if is_shar(unlabeled) else None
+        return cls(shards, Ensemble.load(models, device), output, settings)
 
 
-def _make_shards(work: _Work, manifests: Mapping[int, Path], jobs: int) -> None:
-    if jobs == 1 or len(manifests) <= 1:
-        for index, manifest in track(manifests.items(), "soft labels", unit="shard"):
-            _make_shard(work, index, manifest)
-        return
-    # Spawned, because CUDA and OpenMP do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, torch.get_num_threads() // jobs)
-    with ProcessPoolExecutor(
-        min(jobs, len(manifests)), context, torch.set_num_threads, (threads,)
-    ) as executor:
-        futures = [
-            executor.submit(_make_shard, work, index, manifest)
-            for index, manifest in manifests.items()
-        ]
-        try:
-            for future in track(as_completed(futures), "soft labels", len(futures), "shard"):
-                future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"{work.output}: a process was killed, perhaps for memory; run the tool again with "
-                "fewer --jobs, finished shards are kept"
-            ) from error
-
-
-def _make_shard(work: _Work, index: int, manifest: Path) -> None:
-    teachers = _loaded_once(work.models, work.device)
-    cuts = _cuts_of_shard(work.unlabeled, index, manifest)
-    records = soft_labels_of(cuts, teachers, work.settings)
-    codec = work.settings.codec(teachers.networks[0].num_pdfs)
-    write_shard(work.output, index, records, codec)
-
-
-def _cuts_of_shard(unlabeled: Path, index: int, manifest: Path) -> list[MonoCut]:
-    if is_shar(unlabeled):
-        return _opened_once(unlabeled, (unlabeled / INDEX_NAME).stat().st_mtime_ns).read_shard(
-            index
-        )
-    return list(CutSet.from_jsonl_lazy(manifest))
-
-
-@functools.lru_cache(maxsize=1)
-def _opened_once(unlabeled: Path, changed: int) -> SharData:
-    """The shards, whose index is as of ``changed``."""
-    return SharData(unlabeled)
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded_once(models: tuple[Path, ...], device: str) -> Ensemble:
-    return Ensemble.load(models, device)
+def _make_shard(state: _State, shard: tuple[int, Path]) -> None:
+    index, manifest = shard
+    if state.shards is not None:
+        cuts = state.shards.read_shard(index)
+    else:
+        cuts = list(CutSet.from_jsonl_lazy(manifest))
+    records = soft_labels_of(cuts, state.teachers, state.settings)
+    codec = state.settings.codec(state.teachers.networks[0].num_pdfs)
+    write_shard(state.output, index, records, codec)
 
 
 def soft_labels_of(

@@ -1,6 +1,6 @@
-"""Passes over aligned cuts in several processes: normalisation, statistics, transition counts.
+"""Passes over aligned cuts by an executor's workers: normalisation, statistics, transition counts.
 
-The data are read in chunks of ``CUTS_A_CHUNK`` cuts whatever the number of processes, and what
+The data are read in chunks of ``CUTS_A_CHUNK`` cuts whatever the number of workers, and what
 comes of the chunks is added in their order, so that the sums do not depend on it.
 """
 
@@ -20,6 +20,7 @@ from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.convert import AlignmentConverter
 from am.alignment.low_frame_rate import labelled_frames, low_rate_windows
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import open_feature_data
 from am.features.gmm_features import GmmFeatures, SpeakerNormalisation, fault_of_features
 from am.features.gmm_front_end import GmmFrontEnd
@@ -36,14 +37,14 @@ CUTS_A_CHUNK = 64
 _CPU = torch.device("cpu")
 
 
-def gather_normalisation(data: Path, jobs: int) -> SpeakerNormalisation:
+def gather_normalisation(data: Path, executor: Executor) -> SpeakerNormalisation:
     """Normalisation statistics of the speakers of a feature data folder."""
     total = SpeakerNormalisation()
     for part in map_chunks(
         _normalisation_of_chunk,
         SpeakerNormalisation,
         track(open_feature_data(data), "speakers", unit="cut"),
-        jobs,
+        executor,
         chunk_size=CUTS_A_CHUNK,
         device=_CPU,
     ):
@@ -52,9 +53,9 @@ def gather_normalisation(data: Path, jobs: int) -> SpeakerNormalisation:
 
 
 def gather_statistics(
-    data: Path, model: Path, alignment: AlignmentFolder, *, low_frame_rate: bool, jobs: int
+    data: Path, model: Path, alignment: AlignmentFolder, *, low_frame_rate: bool, executor: Executor
 ) -> TriphoneStatistics:
-    """Statistics of the aligned cuts, a chunk a process in memory at a time.
+    """Statistics of the aligned cuts, a chunk a worker in memory at a time.
 
     Args:
         data: feature data folder (MFCC).
@@ -62,20 +63,20 @@ def gather_statistics(
         alignment: the data's, at 10 ms; holds the speakers' transforms if the model is
             speaker-adapted.
         low_frame_rate: count only the frames that give a 30 ms vector its label, in one state.
-        jobs: processes.
+        executor: what reads the data.
 
     Raises:
         InputError: no cut is aligned, or a cut's frames are not those that were aligned.
     """
     transforms = alignment.folder if GmmFeatures.load(model).speaker_adapted else None
-    front_end = GmmFrontEnd.open(model, data, transforms, gather_normalisation(data, jobs))
+    front_end = GmmFrontEnd.open(model, data, transforms, gather_normalisation(data, executor))
     total: TriphoneStatistics | None = None
     aligned, unaligned = 0, 0
     for part in map_chunks(
         _statistics_of_chunk,
         partial(_Reader, alignment, front_end, low_frame_rate),
         track(open_feature_data(data), "statistics", unit="cut"),
-        jobs,
+        executor,
         chunk_size=CUTS_A_CHUNK,
         device=_CPU,
     ):
@@ -99,7 +100,7 @@ def gather_transitions(
     topology: Topology,
     *,
     low_frame_rate: bool,
-    jobs: int,
+    executor: Executor,
 ) -> TransitionModel:
     """Self-loop probabilities of a new tree's states, from how long the alignment stays in them."""
     transitions = TransitionModel.from_triples(
@@ -117,7 +118,7 @@ def gather_transitions(
         _transitions_of_chunk,
         partial(_TransitionCounter, alignment, convert, len(counts)),
         track(alignment.store, "transitions", len(alignment.store), unit="cut"),
-        jobs,
+        executor,
         chunk_size=CUTS_A_CHUNK,
         device=_CPU,
     ):

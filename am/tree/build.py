@@ -9,9 +9,11 @@ from pathlib import Path
 
 from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.low_frame_rate import low_rate_topology
+from am.executors import Executor
 from am.features.low_frame_rate import STACKED_FRAMES
 from am.lang.lang import Lang, check_phones
 from am.outputs import sha256_of_file
+from am.processes import ONE_PROCESS
 from am.tree.accumulate import gather_statistics, gather_transitions
 from am.tree.grow import TreeReport, TreeSettings, grow_tree
 
@@ -29,7 +31,7 @@ def build_tree(
     settings: TreeSettings,
     *,
     low_frame_rate: bool,
-    jobs: int = 1,
+    executor: Executor = ONE_PROCESS,
 ) -> None:
     """Grow a tree on an alignment and fit the transition model that goes with it.
 
@@ -43,7 +45,7 @@ def build_tree(
         settings: when the tree is large enough.
         low_frame_rate: one state a phone, a frame every 30 ms, with the features and the
             triphone of each third 10 ms frame; otherwise states and rate of the alignment.
-        jobs: processes that read the data; the result does not depend on their number.
+        executor: what reads the data; the result does not depend on it.
 
     Raises:
         InputError: lang, model, data and alignment do not belong together, or features are not
@@ -54,12 +56,14 @@ def build_tree(
         check_phones(lang, folder)
     alignment = AlignmentFolder.open(alignment_folder)
     topology = low_rate_topology(alignment.topology) if low_frame_rate else alignment.topology
-    statistics = gather_statistics(data, model, alignment, low_frame_rate=low_frame_rate, jobs=jobs)
+    statistics = gather_statistics(
+        data, model, alignment, low_frame_rate=low_frame_rate, executor=executor
+    )
     tree, report = grow_tree(
         statistics, topology, lang.roots, lang.silence_phones, lang.extra_questions, settings
     )
     transitions = gather_transitions(
-        alignment, tree, topology, low_frame_rate=low_frame_rate, jobs=jobs
+        alignment, tree, topology, low_frame_rate=low_frame_rate, executor=executor
     )
     tree.save(output / "tree.json")
     topology.save(output / "topology.json")

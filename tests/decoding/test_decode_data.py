@@ -13,6 +13,7 @@ from am.decoding.decoder import Scales, SearchSettings
 from am.decoding.search_scales import best_scales, coordinate_search, search_scales
 from am.decoding.settings import DecodingSettings, KindSettings, ScaleSearchSettings
 from am.errors import InputError
+from am.processes import LocalProcesses
 from am.scoring.transcripts import read_transcripts
 from am.scoring.word_errors import WordErrors, count_errors
 
@@ -35,7 +36,13 @@ def test_decodes_a_folder(
     output = tmp_path / "output"
     output.mkdir()
     summary = decode_data(
-        graph, data, stored_model, output, Scales(1.0), SearchSettings(), jobs=jobs
+        graph,
+        data,
+        stored_model,
+        output,
+        Scales(1.0),
+        SearchSettings(),
+        executor=LocalProcesses(jobs),
     )
     lines = (output / "hypotheses.txt").read_text().splitlines()
     assert lines == sorted(lines) and len(lines) == 20
@@ -68,7 +75,13 @@ def test_graph_of_another_model(tmp_path: Path, small: SimpleNamespace, stored_m
     for jobs in (1, 2):
         with pytest.raises(InputError, match="made for 7 senones"):
             decode_data(
-                graph, data, stored_model, tmp_path, Scales(1.0), SearchSettings(), jobs=jobs
+                graph,
+                data,
+                stored_model,
+                tmp_path,
+                Scales(1.0),
+                SearchSettings(),
+                executor=LocalProcesses(jobs),
             )
     graph = small.write_graph(tmp_path / "tree", small.loop_graph(), tree_sha256="other")
     with pytest.raises(InputError, match="another tree"):
@@ -103,7 +116,7 @@ def test_search_reports_what_decoding_gives(
     settings = KindSettings(0.7, ScaleSearchSettings(100, (0.3, 0.7, 1.0), (-1.0, 0.0, 1.0)))
     output = tmp_path / "output"
     output.mkdir()
-    best = search_scales(graph, data, stored_model, output, settings, jobs=2)
+    best = search_scales(graph, data, stored_model, output, settings, executor=LocalProcesses(2))
     header, *lines = (output / "tried.tsv").read_text().splitlines()
     rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
     assert 5 <= len(rows) <= 7

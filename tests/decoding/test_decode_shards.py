@@ -9,6 +9,7 @@ from am.decoding.decode_data import count_cuts, decode_data
 from am.decoding.decoder import Scales, SearchSettings
 from am.features.extractors import LfbeSettings
 from am.features.feature_data import write_feature_settings
+from am.processes import LocalProcesses
 from am.shar.shard_files import SharSettings
 from am.shar.write import write_shar
 
@@ -28,7 +29,15 @@ def test_hypotheses_of_shards_are_those_of_the_folder(tmp_path, small, stored_mo
     outputs = [tmp_path / "of_folder", tmp_path / "of_shards"]
     for folder, output in zip((data, shar), outputs, strict=True):
         output.mkdir()
-        decode_data(graph, folder, stored_model, output, Scales(1.0), SearchSettings(), jobs=jobs)
+        decode_data(
+            graph,
+            folder,
+            stored_model,
+            output,
+            Scales(1.0),
+            SearchSettings(),
+            executor=LocalProcesses(jobs),
+        )
     for name in ("hypotheses.txt", "failed.tsv"):
         texts = [(output / name).read_text() for output in outputs]
         assert texts[0] == texts[1] != ""

@@ -17,6 +17,7 @@ from am.decoding.scale_grid import (
     decode_grid,
 )
 from am.errors import InputError
+from am.processes import LocalProcesses
 from am.scoring.transcripts import read_transcripts
 from am.scoring.word_errors import WordErrors, count_errors
 
@@ -89,7 +90,7 @@ def test_decodes_a_folder_on_the_grid(
     graph = small.write_graph(tmp_path / "graph", small.loop_graph(), tree_sha256="tree")
     output = tmp_path / "output"
     output.mkdir()
-    decode_grid(graph, data, stored_model, output, WIDE, jobs=jobs)
+    decode_grid(graph, data, stored_model, output, WIDE, executor=LocalProcesses(jobs))
 
     rows = [line.split("\t") for line in (output / "tried.tsv").read_text().splitlines()]
     expected = []

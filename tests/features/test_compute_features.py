@@ -9,6 +9,7 @@ from am.errors import InputError
 from am.features.compute import compute_features
 from am.features.extractors import LfbeExtractor, LfbeSettings, MfccSettings
 from am.features.feature_data import describe_features, open_feature_data
+from am.processes import LocalProcesses
 
 RATE = 16000
 
@@ -36,7 +37,12 @@ def test_cuts_get_their_features_in_their_order(tmp_path, monkeypatch, jobs):
     data = make_data(tmp_path / "data", [0.5, 0.31, 0.77, 0.2, 1.0])
     (tmp_path / "partial.lfbe").mkdir()
     compute_features(
-        data, tmp_path / "partial.lfbe", tmp_path / "lfbe", "lfbe", LfbeSettings(), jobs
+        data,
+        tmp_path / "partial.lfbe",
+        tmp_path / "lfbe",
+        "lfbe",
+        LfbeSettings(),
+        LocalProcesses(jobs),
     )
     (tmp_path / "partial.lfbe").rename(tmp_path / "lfbe")
     cuts = list(open_feature_data(tmp_path / "lfbe"))
@@ -59,11 +65,11 @@ def test_an_unfinished_run_goes_on(tmp_path, monkeypatch):
 
     original = compute._compute_part
 
-    def stop_at_the_third(part, settings):
+    def stop_at_the_third(state, part):
         if len(computed) == 2:
             raise KeyboardInterrupt
         computed.append(part.cuts.name)
-        original(part, settings)
+        original(state, part)
 
     monkeypatch.setattr(compute, "_compute_part", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):

@@ -35,6 +35,7 @@ from am.gmm.trainer import EmSettings
 from am.graph.compile import make_graph
 from am.lang.lang import Lang
 from am.lm.grammar import format_lm
+from am.processes import LocalProcesses
 from am.scoring.transcripts import read_transcripts
 from am.scoring.word_errors import WordErrors, count_errors
 from am.tree.build import build_tree
@@ -347,7 +348,12 @@ def test_decoding_with_transforms(task: Task, graph: Path, tmp_path: Path) -> No
             model, transforms = task / "sat", tmp_path / f"transforms{passes}"
             transforms.mkdir()
             estimate_fmllr(
-                graph, data, model, transforms, replace(settings, passes=passes), jobs=passes
+                graph,
+                data,
+                model,
+                transforms,
+                replace(settings, passes=passes),
+                executor=LocalProcesses(passes),
             )
             assert sorted(path.suffix for path in transforms.iterdir()) == [".safetensors", ".tsv"]
         decode_data(

@@ -18,6 +18,7 @@ from torch import Tensor
 from am.decoding.lattices import LatticeSettings
 from am.errors import InputError
 from am.graph.arrays import ArcList, to_fst
+from am.processes import LocalProcesses
 from am.sequence.denominator import (
     DenominatorSettings,
     DenominatorStore,
@@ -153,7 +154,13 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> SmallTask:
 def make(task: SmallTask, output: Path, labels: Path | None, jobs: int = 1) -> dict:
     output.mkdir(exist_ok=True)
     make_denominator_lattices(
-        task.graph, task.labeled, task.model, output, NARROW, labels=labels, jobs=jobs
+        task.graph,
+        task.labeled,
+        task.model,
+        output,
+        NARROW,
+        labels=labels,
+        executor=LocalProcesses(jobs),
     )
     summary: dict = json.loads((output / "summary.json").read_text())
     return summary

@@ -27,6 +27,7 @@ from am.nnet.data import BatchingSettings
 from am.nnet.losses import hard_label_loss
 from am.nnet.network import load_network
 from am.nnet.trainer import TrainerSettings
+from am.processes import LocalProcesses
 from am.sequence.denominator import (
     DenominatorSettings,
     DenominatorStore,
@@ -123,7 +124,10 @@ def test_best_path_of_a_lattice_is_that_of_the_decoder(task: SmallTask, lattices
 def test_several_processes_write_the_same_store(
     task: SmallTask, lattices: Path, tmp_path: Path
 ) -> None:
-    make_denominator_lattices(task.graph, task.labeled, task.model, tmp_path, LATTICES, jobs=2)
+    two = LocalProcesses(2)
+    make_denominator_lattices(
+        task.graph, task.labeled, task.model, tmp_path, LATTICES, executor=two
+    )
     for index in range(5):
         name = f"shard-{index:05d}.safetensors"
         assert (tmp_path / name).read_bytes() == (lattices / name).read_bytes()

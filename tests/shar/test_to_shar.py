@@ -15,6 +15,7 @@ from am.features.feature_data import open_feature_data
 from am.features.low_frame_rate import num_low_rate_frames
 from am.nnet.data import load_features
 from am.outputs import sha256_of_file
+from am.processes import LocalProcesses
 from am.shar.index import length_limit
 from am.shar.labels import CODED, LabelsInShards
 from am.shar.read import SharData
@@ -119,7 +120,7 @@ def test_audio_and_the_features_computed_from_it(tmp_path, audio_format):
     extractor = LfbeSettings(num_mel_bins=20)
     output = new_folder(tmp_path / "out")
     settings = SharSettings(shard_size=3, content="audio", audio_format=audio_format)
-    write_shar(audio, output, settings, extractor=extractor, jobs=2)
+    write_shar(audio, output, settings, extractor=extractor, executor=LocalProcesses(2))
     originals = list(CutSet.from_jsonl_lazy(audio / "cuts.jsonl.gz"))
     lhotse_cuts = CutSet.from_shar(in_dir=output / "shar")
     for cut, by_lhotse, original in zip(SharData(output), lhotse_cuts, originals, strict=True):

@@ -16,6 +16,7 @@ from am.nnet import load_network
 from am.nnet.data import load_features
 from am.nnet.lstm import AcousticModel, LstmSettings
 from am.nnet.network import save_network
+from am.processes import ONE_PROCESS, LocalProcesses
 from am.soft_labels import dump as dump_module
 from am.soft_labels.dump import (
     DumpSettings,
@@ -55,7 +56,7 @@ def unlabeled(tmp_path):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_highest_log_posteriors_are_stored(tmp_path, teacher, unlabeled, jobs):
     output = tmp_path / "soft_labels"
-    dump_soft_labels(unlabeled, teacher, output, SETTINGS, jobs, "cpu")
+    dump_soft_labels(unlabeled, teacher, output, SETTINGS, LocalProcesses(jobs), "cpu")
     store = RaggedStore(output)
     assert (store.kind, store.frame_shift) == ("soft labels", pytest.approx(0.03))
     assert store.description["tree_sha256"] == "some tree"
@@ -82,7 +83,7 @@ def test_the_highest_log_posteriors_are_stored(tmp_path, teacher, unlabeled, job
 def test_all_logits_are_stored_by_pdf_id(tmp_path, teacher, unlabeled):
     output = tmp_path / "soft_labels"
     settings = dataclasses.replace(SETTINGS, top_k="all")
-    dump_soft_labels(unlabeled, teacher, output, settings, 1, "cpu")
+    dump_soft_labels(unlabeled, teacher, output, settings, ONE_PROCESS, "cpu")
     check_store(output)
     store, network = RaggedStore(output), load_network(teacher)
     for cut in open_feature_data(unlabeled):
@@ -96,7 +97,7 @@ def test_all_logits_are_stored_by_pdf_id(tmp_path, teacher, unlabeled):
 def test_temperature_and_step(tmp_path, teacher, unlabeled):
     output = tmp_path / "soft_labels"
     settings = dataclasses.replace(SETTINGS, temperature=2.0, logit_step=0.01)
-    dump_soft_labels(unlabeled, teacher, output, settings, 1, "cpu")
+    dump_soft_labels(unlabeled, teacher, output, settings, ONE_PROCESS, "cpu")
     store = RaggedStore(output)
     assert store.description["temperature"] == 2.0
     assert store.description["codec"]["logit_step"] == 0.01
@@ -115,7 +116,9 @@ def test_temperature_and_step(tmp_path, teacher, unlabeled):
 def test_several_teachers_are_their_averaged_logits(tmp_path, teacher, unlabeled, jobs):
     teachers = [teacher, *(make_teacher(tmp_path / f"teacher{n}", seed=n) for n in (8, 9))]
     output = tmp_path / "soft_labels"
-    dump_soft_labels(unlabeled, teacher, output, SETTINGS, jobs, "cpu", teachers[1:])
+    dump_soft_labels(
+        unlabeled, teacher, output, SETTINGS, LocalProcesses(jobs), "cpu", teachers[1:]
+    )
     store, networks = RaggedStore(output), [load_network(folder) for folder in teachers]
     assert len(set(store.description["other_models_sha256"])) == 2
     for cut in open_feature_data(unlabeled):
@@ -139,14 +142,16 @@ def test_teachers_that_do_not_fit_each_other_are_named(tmp_path, teacher, unlabe
     wider = make_teacher(tmp_path / "wider", channels=CHANNELS + 1)
     for other, complaint in ((other_tree, "another tree than"), (wider, "the same features")):
         with pytest.raises(InputError, match=complaint):
-            dump_soft_labels(unlabeled, teacher, tmp_path / "out", SETTINGS, 1, "cpu", [other])
+            dump_soft_labels(
+                unlabeled, teacher, tmp_path / "out", SETTINGS, ONE_PROCESS, "cpu", [other]
+            )
 
 
 def test_a_teacher_that_diverged_is_named(tmp_path, teacher, unlabeled):
     path = teacher / "model.safetensors"
     save_file({name: tensor * torch.nan for name, tensor in load_file(path).items()}, path)
     with pytest.raises(InputError, match=r"cut unlabeled-0-\d\d\d: .*not finite"):
-        dump_soft_labels(unlabeled, teacher, tmp_path / "soft_labels", SETTINGS, 1, "cpu")
+        dump_soft_labels(unlabeled, teacher, tmp_path / "soft_labels", SETTINGS, ONE_PROCESS, "cpu")
 
 
 def test_a_killed_dump_keeps_its_finished_shards(tmp_path, teacher, unlabeled, monkeypatch):
@@ -162,7 +167,7 @@ def test_a_killed_dump_keeps_its_finished_shards(tmp_path, teacher, unlabeled, m
 
     monkeypatch.setattr(dump_module, "write_shard", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
+        dump_soft_labels(unlabeled, teacher, output, SETTINGS, ONE_PROCESS, "cpu")
     assert written == [0]
     with pytest.raises(InputError, match="unfinished"):
         check_store(output)
@@ -173,7 +178,7 @@ def test_a_killed_dump_keeps_its_finished_shards(tmp_path, teacher, unlabeled, m
         original(folder, index, records, codec)
 
     monkeypatch.setattr(dump_module, "write_shard", remember)
-    dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
+    dump_soft_labels(unlabeled, teacher, output, SETTINGS, ONE_PROCESS, "cpu")
     assert again == [1, 2]
     check_store(output)
 
@@ -184,7 +189,7 @@ def test_a_damaged_shard_is_named_and_made_again_alone(
 ):
     output = tmp_path / "soft_labels"
     partial = outputs.start_partial(output, "mark", is_folder=True)
-    dump_soft_labels(unlabeled, teacher, partial, SETTINGS, 1, "cpu")
+    dump_soft_labels(unlabeled, teacher, partial, SETTINGS, ONE_PROCESS, "cpu")
     outputs.finish(output, "mark", {})
     original = [shard_paths(output, index)[0].read_bytes() for index in range(3)]
     path = shard_paths(output, 1)[0]
@@ -201,7 +206,7 @@ def test_a_damaged_shard_is_named_and_made_again_alone(
     assert not output.exists()
     assert "shard-00001" in caplog.text
     partial = outputs.start_partial(output, "mark", is_folder=True)
-    dump_soft_labels(unlabeled, teacher, partial, SETTINGS, 1, "cpu")
+    dump_soft_labels(unlabeled, teacher, partial, SETTINGS, ONE_PROCESS, "cpu")
     outputs.finish(output, "mark", {})
     assert [shard_paths(output, index)[0].read_bytes() for index in range(3)] == original
     assert [shard_paths(output, index)[0].stat().st_mtime_ns for index in (0, 2)] == times
@@ -211,7 +216,7 @@ def test_a_damaged_shard_is_named_and_made_again_alone(
 def test_a_whole_store_is_left_alone(tmp_path, teacher, unlabeled):
     output = tmp_path / "soft_labels"
     partial = outputs.start_partial(output, "mark", is_folder=True)
-    dump_soft_labels(unlabeled, teacher, partial, SETTINGS, 1, "cpu")
+    dump_soft_labels(unlabeled, teacher, partial, SETTINGS, ONE_PROCESS, "cpu")
     outputs.finish(output, "mark", {})
     reopen_damaged_store(output)
     assert outputs.is_done(output, "mark")
@@ -222,17 +227,17 @@ def test_bad_input_is_named(tmp_path, teacher, unlabeled):
     output = tmp_path / "soft_labels"
     too_many = dataclasses.replace(SETTINGS, top_k=NUM_PDFS + 1)
     with pytest.raises(InputError, match=r"--top-k 7: .* has 6 senones"):
-        dump_soft_labels(unlabeled, teacher, output, too_many, 1, "cpu")
+        dump_soft_labels(unlabeled, teacher, output, too_many, ONE_PROCESS, "cpu")
     for name, option in (("temperature", "--temperature"), ("logit_step", "--logit-step")):
         wrong = dataclasses.replace(SETTINGS, **{name: 0.0})
         with pytest.raises(InputError, match=f"{option} 0.0: must be above 0"):
-            dump_soft_labels(unlabeled, teacher, output, wrong, 1, "cpu")
+            dump_soft_labels(unlabeled, teacher, output, wrong, ONE_PROCESS, "cpu")
     path = unlabeled / "features.json"
     description = json.loads(path.read_text())
     path.write_text(json.dumps({**description, "dimension": 64}))
     with pytest.raises(InputError, match=r"64 values every 0\.01 s, but"):
-        dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
+        dump_soft_labels(unlabeled, teacher, output, SETTINGS, ONE_PROCESS, "cpu")
     path.write_text(json.dumps(description))
     (unlabeled / "features.f16").write_bytes(b"")
     with pytest.raises(InputError, match=r"cut unlabeled-0-\d\d\d: .* again$"):
-        dump_soft_labels(unlabeled, teacher, output, SETTINGS, 1, "cpu")
+        dump_soft_labels(unlabeled, teacher, output, SETTINGS, ONE_PROCESS, "cpu")

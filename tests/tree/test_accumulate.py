@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,28 @@ from tree_folders import Folders, write_data
 
 from am.alignment.alignment_folder import AlignmentFolder
 from am.errors import InputError
+from am.processes import LocalProcesses
 from am.tree.accumulate import gather_statistics
 from am.tree.grow import TreeSettings
 
 
+class AnotherMachine(LocalProcesses):
+    """This process, which gets the state as a machine of a cluster does."""
+
+    def workers(self, work: Any, make_state: Any, **options: Any) -> Any:
+        return super().workers(work, pickle.loads(pickle.dumps(make_state)), **options)
+
+
 @pytest.mark.parametrize("low_frame_rate", [True, False])
-def test_the_number_of_processes_changes_nothing(
+def test_the_executor_changes_nothing(
     made: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low_frame_rate: bool
 ) -> None:
     monkeypatch.setattr("am.tree.accumulate.CUTS_A_CHUNK", 4)
-    for jobs in (1, 2, 3):
-        made.build(tmp_path / str(jobs), low_frame_rate=low_frame_rate, jobs=jobs)
+    executors = {"1": LocalProcesses(1), "2": LocalProcesses(2), "3": AnotherMachine(1)}
+    for place, executor in executors.items():
+        made.build(tmp_path / place, low_frame_rate=low_frame_rate, executor=executor)
     for name in ("tree.json", "transitions.json", "senones.json"):
-        one, two, three = ((tmp_path / jobs / name).read_bytes() for jobs in "123")
+        one, two, three = ((tmp_path / place / name).read_bytes() for place in executors)
         assert one == two == three, name
 
 
@@ -37,7 +47,9 @@ def test_merged_statistics_are_those_of_one_pass(
 
     def gather(chunk: int, jobs: int) -> Any:
         monkeypatch.setattr("am.tree.accumulate.CUTS_A_CHUNK", chunk)
-        return gather_statistics(made.data, made.model, alignment, low_frame_rate=False, jobs=jobs)
+        return gather_statistics(
+            made.data, made.model, alignment, low_frame_rate=False, executor=LocalProcesses(jobs)
+        )
 
     whole, parts = gather(1000, 1), gather(3, 2)
     np.testing.assert_array_equal(whole.windows, parts.windows)
