@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -29,9 +30,10 @@ from torch.utils.data import DataLoader, Dataset
 from am.errors import InputError
 from am.nnet.audio_augmentation import AudioAugmenter
 from am.nnet.data import Batch, BatchingSettings, Labels, load_batch
+from am.nnet.length_batches import LengthBatch, batches_of_cuts, batches_of_lengths
 from am.nnet.training_plan import SourceSize
 from am.parallel.sharing import Share
-from am.shar.index import INDEX_NAME, Shard, length_limit
+from am.shar.index import INDEX_NAME, Shard
 from am.shar.labels import ShardLabels
 from am.shar.read import SharData
 
@@ -132,7 +134,7 @@ class ShardedCuts:
         loader = DataLoader(
             _ShardBatches(self, seed, shuffle),
             batch_size=None,
-            sampler=_Jobs(self._jobs(lanes[share.rank]), skip),
+            sampler=_Jobs(self._jobs(lanes[share.rank], skip)),
             num_workers=self._settings.num_workers,
             generator=torch.Generator(),  # the loader must not draw from the training's own
             pin_memory=torch.cuda.is_available(),
@@ -170,86 +172,47 @@ class ShardedCuts:
             counts[process, lane] += self._num_batches[position]
         return lanes
 
-    def _jobs(self, lanes: Sequence[Sequence[int]]) -> Iterator[_Job | None]:
-        """Batches from each lane in turn.
+    def _jobs(self, lanes: Sequence[Sequence[int]], skip: int) -> Iterator[_Job | None]:
+        """Batches from each lane in turn, but for the first ``skip``.
 
         None stands for a lane that has come to its end: a DataLoader gives its jobs to the workers
         in turn, so that a lane's are always done by the same one.
         """
-        streams = [self._jobs_of_lane(lane, positions) for lane, positions in enumerate(lanes)]
-        for jobs in itertools.zip_longest(*streams):
-            yield from jobs
+        totals = [sum(self._num_batches[position] for position in lane) for lane in lanes]
 
-    def _jobs_of_lane(self, lane: int, positions: Sequence[int]) -> Iterator[_Job]:
+        def batches_before(turn: int) -> int:
+            return sum(min(total, turn) for total in totals)
+
+        turn = bisect_right(range(max(totals) + 1), skip, key=batches_before) - 1
+        left = skip - batches_before(turn)
+        streams = [
+            self._jobs_of_lane(lane, positions, turn) for lane, positions in enumerate(lanes)
+        ]
+        for job in itertools.chain.from_iterable(itertools.zip_longest(*streams)):
+            if left == 0:
+                yield job
+            elif job is not None:
+                left -= 1
+
+    def _jobs_of_lane(self, lane: int, positions: Sequence[int], start: int) -> Iterator[_Job]:
+        """Its batches from number ``start`` on."""
         for position in positions:
-            for batch in range(self._num_batches[position]):
+            num_batches = self._num_batches[position]
+            for batch in range(min(start, num_batches), num_batches):
                 yield _Job(lane, position, batch)
+            start = max(0, start - num_batches)
 
     def open_shard(self, position: int, seed: int, shuffle: bool) -> OpenShard:
         """Read a shard and cut it up into batches."""
         cuts = self.data.read_shard(position)
         planned = self._planned(self.data.shards[position])
         generator = np.random.default_rng([seed, position]) if shuffle else None
-        batches = _batches_of_cuts(cuts, planned, generator)
+        batches = batches_of_cuts(cuts, planned, generator)
         return OpenShard(position, dict(enumerate(batches)), self.labels.of(position, cuts))
 
     def load(self, cuts: Sequence[MonoCut], labels: Labels, seed: int) -> Batch:
         """Make a batch of cuts whose data are in memory."""
         return load_batch(cuts, labels, self._augmenter, seed)
-
-
-@dataclass(frozen=True)
-class LengthBatch:
-    """A batch that is planned by length limits alone.
-
-    Attributes:
-        size: its cuts.
-        longest: limit of the longest.
-    """
-
-    size: int
-    longest: int
-
-
-def batches_of_lengths(lengths: Sequence[tuple[int, int]], max_frames: int) -> list[LengthBatch]:
-    """How cuts, sorted by length limit, are cut up into batches.
-
-    A batch's limits sum up to ``max_frames`` at most; a cut that is longer has one to itself.
-
-    Args:
-        lengths: pairs of limit and number of cuts, from short to long.
-        max_frames: of a batch.
-    """
-    batches: list[LengthBatch] = []
-    filled = used = longest = 0
-    for limit, count in lengths:
-        if filled:
-            taken = min(count, max(0, max_frames - used) // limit)
-            filled, used, count = filled + taken, used + taken * limit, count - taken
-            longest = limit if taken else longest
-            if count == 0:
-                continue
-            batches.append(LengthBatch(filled, longest))
-        most = max(1, max_frames // limit)
-        batches.extend([LengthBatch(most, limit)] * (count // most))
-        filled, longest = count % most, limit
-        used = filled * limit
-    if filled:
-        batches.append(LengthBatch(filled, longest))
-    return batches
-
-
-def _batches_of_cuts(
-    cuts: list[MonoCut], planned: Sequence[LengthBatch], generator: np.random.Generator | None
-) -> list[list[MonoCut]]:
-    """The planned batches, in random order if there is a generator."""
-    order = list(range(len(cuts))) if generator is None else generator.permutation(len(cuts))
-    in_order = sorted((cuts[i] for i in order), key=lambda cut: length_limit(int(cut.num_frames)))
-    stream = iter(in_order)
-    batches = [list(itertools.islice(stream, one.size)) for one in planned]
-    if generator is not None:
-        batches = [batches[index] for index in generator.permutation(len(batches))]
-    return batches
 
 
 @dataclass(frozen=True)
@@ -262,19 +225,13 @@ class _Job:
 
 
 class _Jobs:
-    """A sampler of jobs without the first ones, for a run that goes on in the middle of a pass."""
+    """A sampler of jobs."""
 
-    def __init__(self, jobs: Iterator[_Job | None], skip: int):
+    def __init__(self, jobs: Iterator[_Job | None]):
         self._jobs = jobs
-        self._skip = skip
 
     def __iter__(self) -> Iterator[_Job | None]:
-        left = self._skip
-        for job in self._jobs:
-            if left == 0:
-                yield job
-            elif job is not None:
-                left -= 1
+        return self._jobs
 
 
 @dataclass

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from am.errors import InputError
 from am.features.feature_data import open_feature_data
 from am.nnet.data import BatchingSettings, LabelledCuts
-from am.nnet.shar_data import ShardedCuts, batches_of_lengths
+from am.nnet.length_batches import batches_of_lengths
+from am.nnet.shar_data import ShardedCuts
 from am.parallel.sharing import Share
 from am.shar.labels import LabelsBesideShards, LabelsInShards
 from am.shar.link import link_shar
