@@ -118,8 +118,8 @@ class ThresholdExchange:
         if math.isfinite(loss) and math.isfinite(joint_norm):
             factor = min(1.0, step.gradient_clip / max(joint_norm, SMALLEST_NORM))
             self._exchange(factor * num_frames / frames)
-        joint_loss = mean_loss.new_tensor(loss / frames)
-        return JointBatch(round(frames), joint_loss, mean_loss.new_tensor(joint_norm))
+        joint_loss = totals.new_tensor(loss / frames)
+        return JointBatch(round(frames), joint_loss, totals.new_tensor(joint_norm))
 
     def _exchange(self, share: float) -> None:
         """Replace the gradients by the sum of all processes' messages."""

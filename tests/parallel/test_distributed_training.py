@@ -167,3 +167,24 @@ def test_one_process_with_bmuf_is_plain_training_to_the_bit(task):
     run_processes(task.folder, 1, train, task, blocks, settings)
     assert lines_of(blocks) == lines_of(plain)
     assert same_weights(weights_of(blocks), weights_of(plain))
+
+
+def train_on_other_data(group, tasks, output):
+    train(group, tasks[group.rank], output, SETTINGS)
+
+
+def test_other_data_on_another_machine_are_noticed(task):
+    other = SmallTask(task.folder / "other", num_labeled=NUM_CUTS + 1)
+    arguments = (train_on_other_data, [task, other], task.output("network"))
+    with pytest.raises(Exception, match="the processes read different data"):
+        run_processes(task.folder, 2, *arguments)
+
+
+def test_a_missing_part_of_a_checkpoint_is_named(task):
+    output = task.output("network")
+    run_processes(task.folder, 2, train, task, output, SETTINGS)
+    (part,) = (output / "checkpoints").glob("process-0001-*.pt")
+    part.unlink()
+    # The main process may meet the other's end first.
+    with pytest.raises(Exception, match=f"{part.name}: no readable part|another process of this"):
+        run_processes(task.folder, 2, train, task, output, SETTINGS)
