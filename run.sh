@@ -14,6 +14,8 @@
 #   --jobs N                    processes of the data-parallel steps (cmd.sh)
 #   --seed N                    seed of the corpus and of every random choice
 #   --top-k N                   teacher logits stored a frame
+#   --parallel-data true|false  the teacher labels clean copies of the unlabelled speech, so that the
+#                               student learns what they say from rooms and noise; or what it hears
 #   --sat true|false            speaker-adaptive GMMs, whose alignments train the networks
 #   --smbr true|false           sequence training of teacher and student (stages 8 and 13)
 #   --lm-order N                order of the n-gram language model
@@ -31,6 +33,7 @@ device=auto
 jobs=
 seed=1
 top_k=20
+parallel_data=true
 sat=true
 smbr=true
 lm_order=3
@@ -45,21 +48,15 @@ given_jobs=$jobs
 . ./cmd.sh
 jobs=${given_jobs:-$jobs}
 
-case $size in
-  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} ;;
-  tiny) conf=${conf:-conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} ;;
-  large) conf=${conf:-conf/paper} data=${data:-data/large} exp=${exp:-exp/large} ;;
-  *)
-    echo "$0: --size is tiny, default or large, not '$size'" >&2
-    exit 1
-    ;;
-esac
+. local/size.sh
 
 corpus=$data/local/embedded
 lexicon=$corpus/lexicon.txt
 lm_text=$corpus/lm_text.txt
 arpa=
 dev_lm_text=
+teacher_speech=unlabeled
+if [ "$parallel_data" = true ]; then teacher_speech=unlabeled_clean; fi
 test_sets="test_clean test_noisy test_very_noisy"
 
 . utils/recipe.sh
@@ -69,7 +66,9 @@ if begin_stage 0 "corpus: text, voices, rooms and noise"; then
   for set in labeled dev $test_sets; do
     utils/make_cuts.py --lexicon "$lexicon" --jobs "$jobs" "$corpus/$set" "$data/$set"
   done
-  utils/make_cuts.py --no-text --jobs "$jobs" "$corpus/unlabeled" "$data/unlabeled"
+  for set in unlabeled unlabeled_clean; do
+    utils/make_cuts.py --no-text --jobs "$jobs" "$corpus/$set" "$data/$set"
+  done
 fi
 
 run_recipe_stages

@@ -16,6 +16,7 @@ tool = Tool(
     reads=["conf/corpus.yaml   minutes, voices, noise, language-model text"],
     writes=[
         "OUT/{labeled,unlabeled,dev,test_clean,test_noisy,test_very_noisy}   data folders",
+        "OUT/unlabeled_clean   the unlabelled speech without rooms and noise, if asked for",
         "OUT/audio   16 kHz FLAC",
         "OUT/lexicon.txt OUT/lm_text.txt",
         "OUT/scoring_only/unlabeled_text   no step but scoring may read it",

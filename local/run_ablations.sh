@@ -16,41 +16,17 @@
 #   --redo true                 do the chosen stages again even where they are up to date
 #   --device auto|cpu|cuda      where the networks are trained
 #   --jobs N                    trainings side by side, and processes of the other steps (cmd.sh)
-#   --seed N, --top-k N         as the recipe was run
+#   --seed N, --top-k N, --parallel-data true|false   as the recipe was run
 #   --data DIR, --exp DIR, --conf DIR   as the recipe was run
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-rows=
-seeds="1 2 3"
-stage=0
-stop_stage=4
-size=default
-redo=false
-device=auto
-jobs=
-seed=1
-top_k=20
-data=
-exp=
-conf=
+parallel_data=true
+. utils/ablation_options.sh
+. local/size.sh
 
-. utils/parse_options.sh
-. ./path.sh
-given_jobs=$jobs
-. ./cmd.sh
-jobs=${given_jobs:-$jobs}
-
-case $size in
-  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} ;;
-  tiny) conf=${conf:-conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} ;;
-  large) conf=${conf:-conf/paper} data=${data:-data/large} exp=${exp:-exp/large} ;;
-  *)
-    echo "$0: --size is tiny, default or large, not '$size'" >&2
-    exit 1
-    ;;
-esac
-
+teacher_speech=unlabeled
+if [ "$parallel_data" = true ]; then teacher_speech=unlabeled_clean; fi
 test_sets="test_clean test_noisy test_very_noisy"
 dev_lm_text=
 timings=$exp/ablations/timings.tsv

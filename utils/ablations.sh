@@ -14,13 +14,20 @@
 #   teacher, teacher_smbr   the teacher, from the recipe's seed alone
 #   unlabeled_N_M           scheduled, N/M of the unlabelled speech
 #   top_k_N, top_k_all      scheduled, N logits a frame, or those of all senones
+#   confidence, entropy     scheduled, frames of which the teacher is surer count more
+#   same_noise              scheduled, the teacher hears what the student hears, where the recipe has it
+#                           hear clean copies
+#   noisy_student           scheduled, the student hears much more noise than the teacher did
+#   ensemble                scheduled, the averaged logits of two teachers
+#   iterated                scheduled, the recipe's last student is the teacher
 #
 # The recipe's own systems stand for their rows at the recipe's seed; they are only read.
 
 work=$exp/ablations
 rows_with_seeds="supervised hard_labels segregated interleaved scheduled supervised_smbr scheduled_smbr"
 all_rows="$rows_with_seeds teacher teacher_smbr
-  unlabeled_1_8 unlabeled_1_4 unlabeled_1_2 top_k_1 top_k_5 top_k_10 top_k_40"
+  unlabeled_1_8 unlabeled_1_4 unlabeled_1_2 top_k_1 top_k_5 top_k_10 top_k_40 top_k_all
+  same_noise confidence entropy noisy_student ensemble iterated"
 running=()
 
 # start COMMAND ...: runs it beside the others, at most $jobs at a time.
@@ -64,8 +71,12 @@ system_of() {
 seeds_of() {
   case $1 in
     teacher | teacher_smbr) echo "$seed" ;;
-    unlabeled_* | top_k_*) echo "${seeds%% *}" ;;
-    *) echo "$seeds" ;;
+    *)
+      case " $rows_with_seeds " in
+        *" $1 "*) echo "$seeds" ;;
+        *) echo "${seeds%% *}" ;;
+      esac
+      ;;
   esac
 }
 
@@ -83,6 +94,11 @@ title_of() {
     teacher_smbr) echo "teacher, sMBR" ;;
     unlabeled_*) echo "student, scheduled, $(share_of "$1") of the unlabelled speech" ;;
     top_k_*) echo "student, scheduled, k = ${1#top_k_}" ;;
+    confidence | entropy) echo "student, scheduled, frames weighted by $1" ;;
+    same_noise) echo "student, scheduled, teacher hears the noise" ;;
+    noisy_student) echo "student, scheduled, much noise" ;;
+    ensemble) echo "student, scheduled, two teachers" ;;
+    iterated) echo "student, scheduled, taught by the student" ;;
   esac
 }
 
@@ -116,6 +132,7 @@ labels_of() {
     hard_labels) echo "$work/pseudo_labels" ;;
     top_k_"$top_k") echo "$data/unlabeled/soft_labels" ;;
     top_k_*) echo "$work/soft_labels_${1#top_k_}" ;;
+    same_noise | ensemble | iterated) echo "$work/soft_labels_$1" ;;
     *) echo "$data/unlabeled/soft_labels" ;;
   esac
 }
@@ -123,11 +140,12 @@ labels_of() {
 # check_rows: takes the default rows, and stops at an unknown row or where the recipe is unfinished.
 check_rows() {
   local row own
-  teacher=teacher_ce
-  if [ -d "$exp/teacher_smbr" ]; then teacher=teacher_smbr; fi
+  teacher=teacher_ce last_student=student_ce
+  if [ -d "$exp/teacher_smbr" ]; then teacher=teacher_smbr last_student=student_smbr; fi
   if [ -z "$rows" ]; then
     for row in $all_rows; do
       if [ "$teacher" = teacher_ce ] && [ "${row%_smbr}" != "$row" ]; then continue; fi
+      if [ "$teacher_speech" = unlabeled ] && [ "$row" = same_noise ]; then continue; fi
       rows="$rows $row"
     done
   fi
@@ -144,24 +162,50 @@ check_rows() {
   done
 }
 
-# make_labels ROW: the speech and the labels that it needs and the recipe does not make.
+# make_labels ROW: the speech and the labels that it needs and the recipe does not make; on one
+# core, beside others.
 make_labels() {
+  local jobs=1
   case $1 in
     hard_labels)
       steps/make_pseudo_labels.py --config "$(settings decode.yaml)" --jobs "$jobs" \
         --device "$device" --scales "$exp/$teacher/decode_dev/best_scale.json" \
-        "$exp/graph_senones" "$data/unlabeled/lfbe" "$exp/$teacher" "$(labels_of "$1")"
+        "$exp/graph_senones" "$data/$teacher_speech/lfbe" "$exp/$teacher" "$(labels_of "$1")"
       ;;
     unlabeled_*)
       utils/subset_data.py --share "$(share_of "$1")" --seed "$seed" \
         "$data/unlabeled/lfbe" "$(unlabeled_of "$1")"
       ;;
     top_k_"$top_k") ;;
-    top_k_*)
-      steps/dump_soft_labels.py --top-k "${1#top_k_}" --jobs "$jobs" --device "$device" \
-        "$data/unlabeled/lfbe" "$exp/$teacher" "$(labels_of "$1")"
+    top_k_*) dump_soft_labels "${1#top_k_}" "$teacher" "$(labels_of "$1")" ;;
+    same_noise)
+      local teacher_speech=unlabeled
+      dump_soft_labels "$top_k" "$teacher" "$(labels_of "$1")"
       ;;
+    ensemble)
+      train_another_teacher
+      dump_soft_labels "$top_k" "$teacher" "$(labels_of "$1")" \
+        --another-teacher "$work/another_$teacher"
+      ;;
+    iterated) dump_soft_labels "$top_k" "$last_student" "$(labels_of "$1")" ;;
   esac
+}
+
+# dump_soft_labels K SYSTEM OUTPUT OPTION ...
+dump_soft_labels() {
+  steps/dump_soft_labels.py --top-k "$1" --jobs "$jobs" --device "$device" "${@:4}" \
+    "$data/$teacher_speech/lfbe" "$exp/$2" "$3"
+}
+
+# train_another_teacher: as the recipe's, from the next seed.
+train_another_teacher() {
+  local seed=$((seed + 1))
+  steps/train_ce.py --config "$(settings teacher.yaml)" --set "trainer.seed=$seed" \
+    --device "$device" "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" \
+    "$exp/senone_labels" "$work/another_teacher_ce"
+  if [ "$teacher" = teacher_smbr ]; then
+    train_smbr ablations/another_teacher_ce ablations/another_teacher_smbr
+  fi
 }
 
 # train_cross_entropy ROW SEED
@@ -178,6 +222,13 @@ train_cross_entropy() {
       options+=(--set schedule.schedule=interleaved --set schedule.labeled_learning_rate_factor=1)
       ;;
     *) options+=(--set schedule.schedule=interleaved) ;;
+  esac
+  case $1 in
+    confidence | entropy) options+=(--set "trainer.soft_label_weighting=$1") ;;
+    noisy_student)
+      options+=(--set trainer.noise_mixing.probability=0.7
+        --set trainer.noise_mixing.lowest_snr_db=-5 --set trainer.noise_mixing.highest_snr_db=20)
+      ;;
   esac
   steps/train_student.py --config "$(settings student_scheduled.yaml)" "${options[@]}" \
     "$data/labeled/lfbe" "$(unlabeled_of "$1")" "$data/dev/lfbe" \
@@ -209,7 +260,8 @@ run_ablations() {
   mkdir -p "$work"
 
   if begin_stage 0 "labels and parts of the unlabelled speech"; then
-    for row in $rows; do make_labels "$row"; done
+    for row in $rows; do start make_labels "$row"; done
+    finish
   fi
 
   if begin_stage 1 "students, cross-entropy"; then

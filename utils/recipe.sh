@@ -7,6 +7,8 @@
 #   lm_order, lm_cutoffs   order of the trained language model; counts left out, an order each
 #   dev_lm_text            text of a language model for dev alone, where the other one has seen what
 #                          dev says; empty for the same model
+#   teacher_speech         name of the folder under $data that the teacher labels: unlabeled, or one of
+#                          the same cuts recorded better
 #   test_sets              names of the test sets under $data, separated by spaces
 #   top_k                  stored logits a frame
 #   sat                    true: also speaker-adaptive GMMs, whose alignments train the networks
@@ -100,7 +102,9 @@ run_recipe_stages() {
   fi
 
   if begin_stage 2 "features: LFBE for the networks, MFCC for the GMMs"; then
-    for set in labeled unlabeled dev $test_sets; do
+    local sets="labeled unlabeled dev $test_sets"
+    if [ "$teacher_speech" != unlabeled ]; then sets="$sets $teacher_speech"; fi
+    for set in $sets; do
       steps/make_features.py --kind lfbe --config "$(settings lfbe.yaml)" --executor "$executor" \
         "$data/$set" "$data/$set/lfbe"
     done
@@ -167,7 +171,7 @@ run_recipe_stages() {
 
   if begin_stage 10 "soft labels of the unlabelled speech"; then
     steps/dump_soft_labels.py --top-k "$top_k" --executor "$executor" --device "$device" \
-      "$data/unlabeled/lfbe" "$exp/$teacher" "$data/unlabeled/soft_labels"
+      "$data/$teacher_speech/lfbe" "$exp/$teacher" "$data/unlabeled/soft_labels"
   fi
 
   if begin_stage 11 "baseline: the student on labelled speech alone"; then

@@ -117,9 +117,13 @@ def _conditions(
         turn = index % settings.dev.voices + index // settings.dev.voices
         return [("dev", *held_out[turn % len(held_out)])]
     part: TrainingPart = getattr(settings, split)
+    copies: list[tuple[str, str, float | None]] = []
+    if part.clean_copies:
+        copies.append((f"{split}_clean", "clean", None))
     if generator.random() < part.noisy_share:
-        return [(split, "noisy", generator.uniform(part.snr_db[0], part.snr_db[1]))]
-    return [(split, "clean", None)]
+        snr_db = generator.uniform(part.snr_db[0], part.snr_db[1])
+        return [(split, "noisy", snr_db), *copies]
+    return [(split, "clean", None), *copies]
 
 
 def _render_split(
@@ -151,9 +155,9 @@ def _write_data_folder(
     output: Path, name: str, rows: Sequence[SourceRow], final_place: Path
 ) -> None:
     in_place = [replace(row, audio=final_place / row.audio.relative_to(output)) for row in rows]
-    if name == "unlabeled":
+    if name.startswith("unlabeled"):
         texts = sorted((row.utterance_id, row.text or "") for row in rows)
-        write_table(output / "scoring_only" / "unlabeled_text", texts)
+        write_table(output / "scoring_only" / f"{name}_text", texts)
         in_place = [replace(row, text=None) for row in in_place]
     write_source_folder(output / name, in_place)
 

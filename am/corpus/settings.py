@@ -16,12 +16,14 @@ class TrainingPart:
         voices: speakers.
         noisy_share: part of the utterances in a room with noise, from 0 to 1; the rest is clean.
         snr_db: lowest and highest signal-to-noise ratio of these.
+        clean_copies: whether a folder ``SPLIT_clean`` has every utterance without room and noise.
     """
 
     minutes: float
     voices: int
     noisy_share: float
     snr_db: tuple[float, ...]
+    clean_copies: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class CorpusSettings:
     """
 
     labeled: TrainingPart = TrainingPart(30.0, 12, 0.25, (10.0, 25.0))
-    unlabeled: TrainingPart = TrainingPart(240.0, 40, 1.0, (0.0, 25.0))
+    unlabeled: TrainingPart = TrainingPart(240.0, 40, 1.0, (0.0, 25.0), True)
     dev: HeldOutPart = HeldOutPart(10.0, 6)
     test: HeldOutPart = HeldOutPart(15.0, 10)
     noisy_snr_db: float = 10.0

@@ -38,6 +38,7 @@ class DecodedCut:
     Attributes:
         cut_id: its id.
         words: the hypothesis; empty if decoding failed.
+        pdf_ids: (T',) int32 of the best path; empty if decoding failed.
         fault: why decoding failed, or None.
         reached_final: False if the best path ends in no final state.
         audio_seconds, scoring_seconds, search_seconds: its duration, and the time it took.
@@ -45,6 +46,7 @@ class DecodedCut:
 
     cut_id: str
     words: list[str]
+    pdf_ids: np.ndarray
     fault: str | None
     reached_final: bool
     audio_seconds: float
@@ -110,13 +112,15 @@ def decode_data(
         InputError: graph, data, model and transforms do not fit together, or no cut could be
             decoded.
     """
-    device = device or torch.device("cpu")
-    make_state = partial(
-        _make_state, graph_dir, data_dir, model_dir, scales, settings, device, transforms_dir
-    )
-    cuts = open_feature_data(data_dir)
-    results = map_chunks(
-        _decode_chunk, make_state, cuts, executor, chunk_size=CUTS_A_CHUNK, device=device
+    results = decode_cuts(
+        graph_dir,
+        data_dir,
+        model_dir,
+        scales,
+        settings,
+        executor=executor,
+        device=device,
+        transforms_dir=transforms_dir,
     )
     summary = DecodingSummary()
     lines: list[str] = []
@@ -134,6 +138,33 @@ def decode_data(
     _write_facts(output, graph_dir, data_dir, model_dir, transforms_dir, scales, settings, summary)
     _report(summary, first_fault)
     return summary
+
+
+def decode_cuts(
+    graph_dir: Path,
+    data_dir: Path,
+    model_dir: Path,
+    scales: Scales,
+    settings: SearchSettings,
+    *,
+    executor: Executor = ONE_PROCESS,
+    device: torch.device | None = None,
+    transforms_dir: Path | None = None,
+) -> Iterator[DecodedCut]:
+    """The cuts of a feature data folder, decoded in their order; :func:`decode_data`'s arguments.
+
+    Raises:
+        InputError: graph, data, model and transforms do not fit together.
+    """
+    device = device or torch.device("cpu")
+    make_state = partial(
+        _make_state, graph_dir, data_dir, model_dir, scales, settings, device, transforms_dir
+    )
+    cuts = open_feature_data(data_dir)
+    chunks = map_chunks(
+        _decode_chunk, make_state, cuts, executor, chunk_size=CUTS_A_CHUNK, device=device
+    )
+    return (decoded for chunk in chunks for decoded in chunk)
 
 
 def count_cuts(data_dir: Path) -> int:
@@ -197,6 +228,7 @@ def _decode_cut(state: _State, cut: Cut) -> DecodedCut:
     return DecodedCut(
         cut_id=cut.id,
         words=state.graph.words_of(path.word_ids) if path else [],
+        pdf_ids=path.pdf_ids if path else np.zeros(0, np.int32),
         fault=fault,
         reached_final=path.reached_final if path else False,
         audio_seconds=cut.duration,
@@ -206,11 +238,10 @@ def _decode_cut(state: _State, cut: Cut) -> DecodedCut:
 
 
 def _tracked(
-    results: Iterator[list[DecodedCut]], data_dir: Path, summary: DecodingSummary
+    results: Iterator[DecodedCut], data_dir: Path, summary: DecodingSummary
 ) -> Iterator[DecodedCut]:
-    """The decoded cuts one by one, counted in ``summary``, with a progress bar."""
-    flat = (decoded for chunk in results for decoded in chunk)
-    bar = track(flat, "decoding", total=count_cuts(data_dir), unit="cut")
+    """The decoded cuts, counted in ``summary``, with a progress bar."""
+    bar = track(results, "decoding", total=count_cuts(data_dir), unit="cut")
     for decoded in bar:
         summary.add(decoded)
         bar.set_postfix_str(f"real-time factor {summary.real_time_factor:.3f}", refresh=False)

@@ -5,41 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from lhotse.cut import Cut
 
 from am.alignment.senone_labels import FIELD, write_label_store
-from am.decoding.decode_data import CUTS_A_CHUNK, FAILED_NAME, count_cuts, load_graph_and_scorer
-from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
-from am.decoding.scorers import Scorer
+from am.decoding.decode_data import FAILED_NAME, DecodedCut, count_cuts, decode_cuts
+from am.decoding.decoder import Scales, SearchSettings
+from am.decoding.scorers import load_scorer
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import open_feature_data
-from am.processes import ONE_PROCESS, map_chunks
+from am.processes import ONE_PROCESS
 from am.progress import track
 from am.storage import Record
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _State:
-    scorer: Scorer
-    decoder: Decoder
-
-
-@dataclass(frozen=True)
-class _LabelledCut:
-    """A cut's (T',) int32 pdf-ids, or why there are none."""
-
-    cut_id: str
-    pdf_ids: np.ndarray | None
-    fault: str
 
 
 def make_pseudo_labels(
@@ -71,23 +51,20 @@ def make_pseudo_labels(
         InputError: graph, data and model do not fit together, or no cut could be decoded.
     """
     device = device or torch.device("cpu")
-    _, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device)
-    if scorer.facts.tree_sha256 is None:
+    facts = load_scorer(model_dir, data_dir, device).facts
+    if facts.tree_sha256 is None:
         raise InputError(f"{model_dir}: does not name its tree; train the network again")
-    make_state = partial(_make_state, graph_dir, data_dir, model_dir, scales, settings, device)
-    cuts = open_feature_data(data_dir)
-    chunks = map_chunks(
-        _label_chunk, make_state, cuts, executor, chunk_size=CUTS_A_CHUNK, device=device
+    decoded = decode_cuts(
+        graph_dir, data_dir, model_dir, scales, settings, executor=executor, device=device
     )
-    labelled = (cut for chunk in chunks for cut in chunk)
-    tracked = track(labelled, "pseudo-labels", total=count_cuts(data_dir), unit="cut")
+    tracked = track(decoded, "pseudo-labels", total=count_cuts(data_dir), unit="cut")
     failed: list[str] = []
     num_labelled = write_label_store(
         output,
         _records(tracked, failed),
-        frame_shift=scorer.facts.frame_shift,
-        num_pdfs=scorer.facts.num_pdfs,
-        tree_sha256=scorer.facts.tree_sha256,
+        frame_shift=facts.frame_shift,
+        num_pdfs=facts.num_pdfs,
+        tree_sha256=facts.tree_sha256,
     )
     (output / FAILED_NAME).write_text("".join(failed), encoding="utf-8")
     if num_labelled == 0:
@@ -98,37 +75,10 @@ def make_pseudo_labels(
         log.warning("%d cuts failed (%s)", len(failed), FAILED_NAME)
 
 
-def _make_state(
-    graph_dir: Path,
-    data_dir: Path,
-    model_dir: Path,
-    scales: Scales,
-    settings: SearchSettings,
-    device: torch.device,
-) -> _State:
-    graph, scorer = load_graph_and_scorer(graph_dir, data_dir, model_dir, device)
-    return _State(scorer, Decoder(graph, scales, settings))
-
-
-def _label_chunk(state: _State, cuts: list[Cut]) -> list[_LabelledCut]:
-    return [_label_cut(state, cut) for cut in cuts]
-
-
-def _label_cut(state: _State, cut: Cut) -> _LabelledCut:
-    scores = state.scorer.scores(cut)
-    fault = fault_of_scores(scores)
-    if fault is not None:
-        return _LabelledCut(cut.id, None, fault)
-    path = state.decoder.decode(scores)
-    if path is None:
-        return _LabelledCut(cut.id, None, "no path through the graph")
-    return _LabelledCut(cut.id, path.pdf_ids, "")
-
-
-def _records(labelled: Iterable[_LabelledCut], failed: list[str]) -> Iterator[tuple[str, Record]]:
-    """The cuts with labels; the others become lines of ``failed``."""
-    for cut in labelled:
-        if cut.pdf_ids is None:
-            failed.append(f"{cut.cut_id}\t{cut.fault}\n")
-        else:
+def _records(decoded: Iterable[DecodedCut], failed: list[str]) -> Iterator[tuple[str, Record]]:
+    """The labels of the decoded cuts; the other cuts become lines of ``failed``."""
+    for cut in decoded:
+        if cut.fault is None:
             yield cut.cut_id, {FIELD: cut.pdf_ids}
+        else:
+            failed.append(f"{cut.cut_id}\t{cut.fault}\n")

@@ -30,15 +30,19 @@ from typing import Any
 import numpy as np
 
 from am.soft_labels.byte_stream import compress, decompress, high_bytes, join_bytes, low_bytes
+from am.soft_labels.quantisation import (
+    DEFAULT_LOGIT_STEP,
+    check_codec,
+    check_logit_step,
+    from_levels,
+    to_levels,
+)
 
 NAME = "soft-labels"
 VERSION = 1
 NEW = 255
 MAX_TOP_K = 255
-MAX_PDFS = 1 << 16
 MAX_GAP = (1 << 16) - 1
-# 3 / 32: the largest error is 0.047, and a step has no rounding error in binary.
-DEFAULT_LOGIT_STEP = 0.09375
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,7 @@ class SoftLabelCodec:
     def __post_init__(self) -> None:
         if not 1 <= self.top_k <= MAX_TOP_K:
             raise ValueError(f"top k {self.top_k}: must be 1 to {MAX_TOP_K}")
-        if not 0 < self.logit_step < float("inf"):
-            raise ValueError(f"logit step {self.logit_step}: must be above 0")
+        check_logit_step(self.logit_step)
 
     def describe(self) -> dict[str, Any]:
         """What :meth:`from_description` takes; stands in ``store.json`` and in each shard."""
@@ -76,9 +79,7 @@ class SoftLabelCodec:
         Raises:
             KeyError, ValueError: another codec or version, or values missing or out of range.
         """
-        found = (description.get("name"), description.get("version"))
-        if found != (NAME, VERSION):
-            raise ValueError(f"{found[0]} {found[1]}, known is {NAME} {VERSION}")
+        check_codec(description, NAME, VERSION)
         return cls(int(description["top_k"]), float(description["logit_step"]))
 
     def encode(self, record: Mapping[str, np.ndarray]) -> bytes:
@@ -125,7 +126,7 @@ class SoftLabelCodec:
             raise ValueError(f"{len(content)} bytes do not fit {num_frames} frames")
         gaps = join_bytes(content[size : 3 * size]).reshape(self.top_k, num_frames)
         levels = gaps.cumsum(axis=0, dtype=np.int32)
-        logits = np.multiply(-levels.T, self.logit_step, order="C").astype(np.float32)
+        logits = from_levels(levels, self.logit_step)
         pdf_ids = _pdf_ids(positions, join_bytes(content[3 * size :]))
         return {"pdf_ids": np.ascontiguousarray(pdf_ids.T), "logits": logits}
 
@@ -136,10 +137,7 @@ class SoftLabelCodec:
 
     def _gaps(self, logits: np.ndarray) -> np.ndarray:
         """(k, T) uint16 steps below the rank before."""
-        if not np.isfinite(logits).all():
-            raise ValueError("a logit is infinite or not a number")
-        levels = np.rint(np.ascontiguousarray(logits.T, np.float64) / -self.logit_step)
-        gaps = np.diff(levels, axis=0, prepend=0)
+        gaps = np.diff(to_levels(logits, self.logit_step), axis=0, prepend=0)
         if gaps.size and not (gaps.min() >= 0 and gaps.max() <= MAX_GAP):
             raise ValueError(
                 "logits must not be above 0, must be sorted, highest first, and neighbours at most "

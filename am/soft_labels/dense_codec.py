@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from am.soft_labels.byte_stream import compress, decompress, high_bytes, join_bytes, low_bytes
-from am.soft_labels.codec import DEFAULT_LOGIT_STEP, MAX_PDFS
+from am.soft_labels.quantisation import (
+    DEFAULT_LOGIT_STEP,
+    MAX_PDFS,
+    check_codec,
+    check_logit_step,
+    from_levels,
+    to_levels,
+)
 
 NAME = "dense-soft-labels"
 VERSION = 1
@@ -37,8 +44,7 @@ class DenseSoftLabelCodec:
     def __post_init__(self) -> None:
         if not 1 <= self.num_pdfs <= MAX_PDFS:
             raise ValueError(f"{self.num_pdfs} senones: must be 1 to {MAX_PDFS}")
-        if not 0 < self.logit_step < float("inf"):
-            raise ValueError(f"logit step {self.logit_step}: must be above 0")
+        check_logit_step(self.logit_step)
 
     def describe(self) -> dict[str, Any]:
         """What :meth:`from_description` takes; stands in ``store.json`` and in each shard."""
@@ -56,9 +62,7 @@ class DenseSoftLabelCodec:
         Raises:
             KeyError, ValueError: another codec or version, or values missing or out of range.
         """
-        found = (description.get("name"), description.get("version"))
-        if found != (NAME, VERSION):
-            raise ValueError(f"{found[0]} {found[1]}, known is {NAME} {VERSION}")
+        check_codec(description, NAME, VERSION)
         return cls(int(description["num_pdfs"]), float(description["logit_step"]))
 
     def encode(self, record: Mapping[str, np.ndarray]) -> bytes:
@@ -78,9 +82,7 @@ class DenseSoftLabelCodec:
             )
         if (pdf_ids != np.arange(self.num_pdfs)).any():
             raise ValueError("pdf-ids must be all senones in order")
-        if not np.isfinite(logits).all():
-            raise ValueError("a logit is infinite or not a number")
-        levels = np.rint(np.ascontiguousarray(logits.T, np.float64) / -self.logit_step)
+        levels = to_levels(logits, self.logit_step)
         if levels.size and not (levels.min() >= 0 and levels.max() <= MAX_LEVEL):
             raise ValueError(f"logits must lie between 0 and {MAX_LEVEL} steps below it")
         changes = np.diff(levels.astype(np.int32), axis=1, prepend=0)
@@ -99,7 +101,7 @@ class DenseSoftLabelCodec:
         folded = join_bytes(content).astype(np.int32).reshape(self.num_pdfs, num_frames)
         changes = (folded >> 1) ^ -(folded & 1)
         levels = changes.cumsum(axis=1, dtype=np.int32)
-        logits = np.multiply(-levels.T, self.logit_step, order="C").astype(np.float32)
+        logits = from_levels(levels, self.logit_step)
         return {"pdf_ids": self._pdf_ids(num_frames), "logits": logits}
 
     def empty(self) -> dict[str, np.ndarray]:

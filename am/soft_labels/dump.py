@@ -34,9 +34,10 @@ from am.nnet.data import load_features
 from am.nnet.network import WEIGHTS_NAME, LoadedNetwork
 from am.processes import ONE_PROCESS
 from am.shards import make_shards
-from am.soft_labels.codec import DEFAULT_LOGIT_STEP, MAX_PDFS, MAX_TOP_K, SoftLabelCodec
+from am.soft_labels.codec import MAX_TOP_K, SoftLabelCodec
 from am.soft_labels.dense_codec import DenseSoftLabelCodec
 from am.soft_labels.ensemble import Ensemble
+from am.soft_labels.quantisation import DEFAULT_LOGIT_STEP, MAX_PDFS
 from am.storage import STORE_NAME, shard_fault, shard_paths, write_shard, write_store_description
 
 log = logging.getLogger(__name__)

@@ -55,14 +55,9 @@ given_jobs=$jobs
 . ./cmd.sh
 jobs=${given_jobs:-$jobs}
 
-case $size in
-  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} max_speakers= ;;
-  tiny) conf=${conf:-../../conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} max_speakers=12 ;;
-  *)
-    echo "$0: --size is default or tiny, not '$size'" >&2
-    exit 1
-    ;;
-esac
+. local/size.sh
+max_speakers=
+if [ "$size" = tiny ]; then max_speakers=12; fi
 
 for name in corpus_dir labeled_speakers lm; do
   case ${!name} in
@@ -77,6 +72,7 @@ lm_text=$corpus/lm_text.txt
 arpa=$lm
 # A given model may have seen what the dev speakers say; lm_text leaves it out.
 dev_lm_text=${lm:+$lm_text}
+teacher_speech=unlabeled
 test_sets=test
 
 . utils/recipe.sh

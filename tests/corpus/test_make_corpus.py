@@ -14,7 +14,7 @@ from am.manifests.source_folder import read_table
 
 SMALL = CorpusSettings(
     labeled=TrainingPart(0.2, 2, 0.5, (10.0, 25.0)),
-    unlabeled=TrainingPart(0.3, 2, 1.0, (0.0, 25.0)),
+    unlabeled=TrainingPart(0.3, 2, 1.0, (0.0, 25.0), clean_copies=True),
     dev=HeldOutPart(0.2, 2),
     test=HeldOutPart(0.2, 2),
     lm_sentences=300,
@@ -47,7 +47,7 @@ def test_the_same_bytes_for_any_number_of_jobs(corpora: list[Path]) -> None:
 
 def test_tables_agree_and_name_the_final_place(corpora: list[Path]) -> None:
     corpus = corpora[0]
-    for name in (*SPOKEN, "unlabeled"):
+    for name in (*SPOKEN, "unlabeled", "unlabeled_clean"):
         audio = read_table(corpus / name / "wav.scp")
         assert list(audio) == sorted(audio)
         speakers = read_table(corpus / name / "utt2spk")
@@ -57,9 +57,10 @@ def test_tables_agree_and_name_the_final_place(corpora: list[Path]) -> None:
             relative = Path(path).relative_to("data/local/embedded")
             info = soundfile.info(corpus / relative)
             assert (info.samplerate, info.channels) == (16000, 1)
-    assert not (corpus / "unlabeled" / "text").exists()
-    transcripts = read_table(corpus / "scoring_only" / "unlabeled_text")
-    assert list(transcripts) == list(read_table(corpus / "unlabeled" / "wav.scp"))
+    for name in ("unlabeled", "unlabeled_clean"):
+        assert not (corpus / name / "text").exists()
+        transcripts = read_table(corpus / "scoring_only" / f"{name}_text")
+        assert list(transcripts) == list(read_table(corpus / name / "wav.scp"))
 
 
 def test_each_part_is_as_long_as_asked(corpora: list[Path]) -> None:
@@ -88,6 +89,23 @@ def test_nothing_is_shared_between_training_dev_and_test(corpora: list[Path]) ->
     assert spoken <= words
 
 
+def read_signal(corpus: Path, name: str, utterance_id: str) -> np.ndarray:
+    path = read_table(corpus / name / "wav.scp")[utterance_id]
+    signal: np.ndarray = soundfile.read(corpus / Path(path).relative_to("data/local/embedded"))[0]
+    return signal
+
+
+def test_clean_copies_are_the_same_speech(corpora: list[Path]) -> None:
+    corpus = corpora[0]
+    utterances = read_table(corpus / "unlabeled" / "wav.scp")
+    assert list(read_table(corpus / "unlabeled_clean" / "wav.scp")) == list(utterances)
+    for utterance_id in utterances:
+        noisy = read_signal(corpus, "unlabeled", utterance_id)
+        clean = read_signal(corpus, "unlabeled_clean", utterance_id)
+        assert len(noisy) == len(clean)
+        assert np.std(clean[:1600]) / np.std(clean) < 0.1
+
+
 def test_conditions_of_the_test_differ_in_noise_alone(corpora: list[Path]) -> None:
     corpus = corpora[0]
     tables = [read_table(corpus / name / "text") for name in SPOKEN[2:]]
@@ -95,9 +113,7 @@ def test_conditions_of_the_test_differ_in_noise_alone(corpora: list[Path]) -> No
     for utterance_id in tables[0]:
         signals = []
         for name in SPOKEN[2:]:
-            path = read_table(corpus / name / "wav.scp")[utterance_id]
-            place = corpus / Path(path).relative_to("data/local/embedded")
-            signals.append(soundfile.read(place)[0])
+            signals.append(read_signal(corpus, name, utterance_id))
             assert read_table(corpus / name / "utt2condition")[utterance_id] == name[5:]
         assert len({len(signal) for signal in signals}) == 1
         # The first 100 ms are before the speech: the noisier, the louder.

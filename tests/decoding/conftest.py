@@ -15,6 +15,7 @@ from lhotse import CutSet, Features, MonoCut, NumpyFilesWriter, Recording, Super
 from lhotse.cut import Cut
 
 from am.decoding import decode_data as decode_data_module
+from am.decoding import pseudo_labels as pseudo_labels_module
 from am.decoding.scorers import ModelFacts
 
 WORDS = ("<eps>", "A", "B")
@@ -139,7 +140,8 @@ def stored_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model.safetensors").touch()
-    monkeypatch.setattr(decode_data_module, "load_scorer", lambda *_: StoredScorer(folder))
+    for module in (decode_data_module, pseudo_labels_module):
+        monkeypatch.setattr(module, "load_scorer", lambda *_: StoredScorer(folder))
     return folder
 
 

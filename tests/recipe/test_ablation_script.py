@@ -30,6 +30,7 @@ class Recipe:
 
     def __init__(self, folder: Path, script: str):
         self.folder = folder
+        self.has_clean_copies = not script.startswith("egs/")
         for name in ("steps", "utils", "local"):
             (folder / name).mkdir(parents=True)
         for place, names in TOOLS.items():
@@ -37,9 +38,10 @@ class Recipe:
                 path = folder / place / f"{name}.py"
                 path.write_text(LISTEN)
                 path.chmod(0o755)
-        for name in ("parse_options.sh", "recipe.sh", "ablations.sh"):
+        for name in ("parse_options.sh", "recipe.sh", "ablation_options.sh", "ablations.sh"):
             shutil.copy(ROOT / "utils" / name, folder / "utils")
         shutil.copy(ROOT / script, folder / "local")
+        shutil.copy((ROOT / script).with_name("size.sh"), folder / "local")
         (folder / "path.sh").write_text(f"MEGAHOUR_ROOT={ROOT}\n")
         (folder / "cmd.sh").write_text("jobs=2\n")
         for name in RECIPE_SYSTEMS:
@@ -75,7 +77,8 @@ def test_all_rows_at_all_their_seeds(recipe: Recipe) -> None:
     done = recipe.run("--seeds", "1 2 3")
     assert done.returncode == 0, done.stderr
     runs = Counter(row[0] for row in recipe.rows())
-    seeds = {3: 7, 1: 9}  # seven rows carry a claim; two teachers, three parts, four k do not
+    # Seven rows carry a claim; two teachers, three parts, five k and the options do not.
+    seeds = {3: 7, 1: 15 + recipe.has_clean_copies}
     assert Counter(runs.values()) == seeds
     folders = [row[4] for row in recipe.rows()]
     assert len(set(folders)) == len(folders)
@@ -85,10 +88,11 @@ def test_all_rows_at_all_their_seeds(recipe: Recipe) -> None:
         for call in recipe.calls(tool)
     ]
     own = {f"exp/{name}" for name in RECIPE_SYSTEMS}
-    assert sorted(outputs) == sorted(set(folders) - own)
+    another_teacher = {f"exp/ablations/another_teacher_{kind}" for kind in ("ce", "smbr")}
+    assert sorted(outputs) == sorted((set(folders) - own) | another_teacher)
     assert own <= set(folders)
     decoded = {call[-2] for call in recipe.calls("decode")}
-    assert decoded == set(outputs)
+    assert decoded == set(outputs) - another_teacher
 
 
 def test_the_settings_of_the_rows(recipe: Recipe) -> None:
@@ -102,6 +106,9 @@ def test_the_settings_of_the_rows(recipe: Recipe) -> None:
         one_rate = "schedule.labeled_learning_rate_factor=1" in call
         assert one_rate == (row == "interleaved")
     assert students["hard_labels"][-2] == recipe.calls("make_pseudo_labels")[0][-1]
+    labelled_speech = "unlabeled_clean" if recipe.has_clean_copies else "unlabeled"
+    assert f"data/{labelled_speech}/lfbe" in recipe.calls("make_pseudo_labels")[0]
+    assert f"data/{labelled_speech}/lfbe" in recipe.calls("dump_soft_labels")[0]
     assert students["top_k_7"][-2] == recipe.calls("dump_soft_labels")[0][-1]
     assert recipe.calls("dump_soft_labels")[0][:2] == ["--top-k", "7"]
     assert students["scheduled"][-2] == "data/unlabeled/soft_labels"
@@ -114,6 +121,26 @@ def test_a_part_of_the_speech_is_what_its_student_is_trained_on(recipe: Recipe) 
     assert subset[:2] == ["--share", "1/16"]
     assert subset[-1] in student
     assert recipe.rows()[0][:2] == ["student, scheduled, 1/16 of the unlabelled speech", "hours"]
+
+
+def test_the_options_beyond_the_paper(recipe: Recipe) -> None:
+    rows = ["confidence", "entropy", "noisy_student", "ensemble", "iterated"]
+    recipe.run("--seeds", "1", "--rows", " ".join(rows))
+    students = {call[-1].split("/")[2]: call for call in recipe.calls("train_student")}
+    assert set(students) == set(rows)
+    for row, call in students.items():
+        weighting = f"trainer.soft_label_weighting={row}" in call
+        assert weighting == (row in ("confidence", "entropy"))
+        louder = any(option.startswith("trainer.noise_mixing.lowest_snr_db") for option in call)
+        assert louder == (row == "noisy_student")
+    dumps = {call[-1]: call for call in recipe.calls("dump_soft_labels")}
+    two_teachers = dumps[students["ensemble"][-2]]
+    another = two_teachers[two_teachers.index("--another-teacher") + 1]
+    assert two_teachers[-2] == "exp/teacher_smbr"
+    assert another == "exp/ablations/another_teacher_smbr"
+    seeds = [option for call in recipe.calls("train_ce") for option in call if "seed" in option]
+    assert seeds == ["trainer.seed=2"]
+    assert dumps[students["iterated"][-2]][-2] == "exp/student_smbr"
 
 
 def test_sequence_training_starts_from_the_same_seed(recipe: Recipe) -> None:

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 
 import am.coded_shards
 from am.errors import InputError
-from am.soft_labels.codec import DEFAULT_LOGIT_STEP, MAX_TOP_K, NEW, SoftLabelCodec
+from am.soft_labels.codec import MAX_TOP_K, NEW, SoftLabelCodec
+from am.soft_labels.quantisation import DEFAULT_LOGIT_STEP
 from am.storage import (
     RaggedStore,
     check_store,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
-from am.soft_labels.codec import DEFAULT_LOGIT_STEP
 from am.soft_labels.dense_codec import MAX_LEVEL, DenseSoftLabelCodec
+from am.soft_labels.quantisation import DEFAULT_LOGIT_STEP
 from am.storage import RaggedStore, write_shard, write_store_description
 
 Record = dict[str, np.ndarray]

@@ -21,35 +21,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-rows=
-seeds="1 2 3"
-stage=0
-stop_stage=4
-size=default
-redo=false
-device=auto
-jobs=
-seed=1
-top_k=20
-data=
-exp=
-conf=
+. utils/ablation_options.sh
+. local/size.sh
 
-. utils/parse_options.sh
-. ./path.sh
-given_jobs=$jobs
-. ./cmd.sh
-jobs=${given_jobs:-$jobs}
-
-case $size in
-  default) conf=${conf:-conf} data=${data:-data} exp=${exp:-exp} ;;
-  tiny) conf=${conf:-../../conf/tiny} data=${data:-data/tiny} exp=${exp:-exp/tiny} ;;
-  *)
-    echo "$0: --size is default or tiny, not '$size'" >&2
-    exit 1
-    ;;
-esac
-
+teacher_speech=unlabeled
 test_sets=test
 # The recipe decodes dev with a graph of its own where it was given a language model.
 dev_lm_text=

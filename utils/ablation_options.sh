@@ -1,0 +1,21 @@
+# Sourced by local/run_ablations.sh: its options, which are the same for every corpus.
+
+rows=
+seeds="1 2 3"
+stage=0
+stop_stage=4
+size=default
+redo=false
+device=auto
+jobs=
+seed=1
+top_k=20
+data=
+exp=
+conf=
+
+. utils/parse_options.sh
+. ./path.sh
+given_jobs=$jobs
+. ./cmd.sh
+jobs=${given_jobs:-$jobs}
