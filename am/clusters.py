@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import pickle
+import shlex
 import shutil
 import socket
 import uuid
@@ -86,7 +87,7 @@ class DaskExecutor:
         """
         self._name = name
         self._connect = connect
-        self._open = ExitStack()
+        self._closing = ExitStack()
         self._client: Any = None
 
     @contextmanager
@@ -105,7 +106,7 @@ class DaskExecutor:
             InputError: dask is not installed, or there is no connection.
         """
         if self._client is None:
-            self._client = self._connect(self._name, self._open)
+            self._client = self._connect(self._name, self._closing)
         if not self._client.nthreads():
             log.info("%s: has no worker yet; waiting for the first", self._name)
         key = uuid.uuid4().hex
@@ -118,23 +119,23 @@ class DaskExecutor:
     def close(self) -> None:
         """Close the connection; end the jobs, if they were submitted for it."""
         self._client = None
-        self._open.close()
+        self._closing.close()
 
 
-def _connect(address: str, name: str, open_things: ExitStack) -> Any:
+def _connect(address: str, name: str, closing: ExitStack) -> Any:
     distributed = _imported("distributed", name)
     try:
         # A client that finds nobody needs a minute to be given up.
-        asyncio.run(_call(distributed, address))
+        asyncio.run(_try_connection(distributed, address))
     except (OSError, ValueError) as error:
         raise InputError(
             f"--executor {name}: no Dask scheduler answers there ({' '.join(str(error).split())}); "
             "start one ('dask scheduler') or mend the address"
         ) from error
-    return open_things.enter_context(distributed.Client(address, set_as_default=False))
+    return closing.enter_context(distributed.Client(address, set_as_default=False))
 
 
-async def _call(distributed: Any, address: str) -> None:
+async def _try_connection(distributed: Any, address: str) -> None:
     """Connect to a scheduler and hang up."""
     arguments = distributed.Security().get_connection_args("client")
     line = await distributed.comm.connect(address, timeout=CONNECT_SECONDS, **arguments)
@@ -142,7 +143,7 @@ async def _call(distributed: Any, address: str) -> None:
 
 
 def _submit_jobs(
-    system: str, config: Path, settings: BatchSettings, name: str, open_things: ExitStack
+    system: str, config: Path, settings: BatchSettings, name: str, closing: ExitStack
 ) -> Any:
     distributed = _imported("distributed", name)
     cluster_class = getattr(_imported("dask_jobqueue", name), BATCH_SYSTEMS[system])
@@ -152,30 +153,32 @@ def _submit_jobs(
             f"--executor {name}: this machine has no command {command}; run the tool where jobs "
             "are submitted"
         )
+    toolkit = Path(__file__).parents[1]
     prologue = [
-        f"cd {Path.cwd()}",
-        f"export PYTHONPATH={Path(__file__).parents[1]}${{PYTHONPATH:+:$PYTHONPATH}}",
+        f"cd {shlex.quote(str(Path.cwd()))}",
+        f"export PYTHONPATH={shlex.quote(str(toolkit))}${{PYTHONPATH:+:$PYTHONPATH}}",
         "export OMP_NUM_THREADS=1",
     ]
     options = {"scheduler_options": {"dashboard_address": ":0"}, **settings.options}
-    options["job_script_prologue"] = [*prologue, *options.get("job_script_prologue", [])]
+    options["job_script_prologue"] = [*prologue, *(options.get("job_script_prologue") or [])]
     try:
-        cluster = open_things.enter_context(cluster_class(**options))
+        cluster = closing.enter_context(cluster_class(**options))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{config}: options: {' '.join(str(error).split())}") from error
+    try:
         # Submitted here and now, so that a refused job is told; later ones are only logged.
         cluster.worker_spec.update(cluster.new_worker_spec())
         cluster.sync(cluster._correct_state)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{config}: options: {' '.join(str(error).split())}") from error
-    except RuntimeError as error:
+    except (OSError, ValueError, RuntimeError) as error:
         for job in cluster.workers.values():
             # Dask refuses to close a job that was never submitted.
             job.status = distributed.Status.closed
         raise InputError(f"{config}: {' '.join(str(error).split())}") from error
     # Adapting, with one number for both bounds, replaces jobs that end before the work does.
     cluster.adapt(minimum_jobs=settings.jobs, maximum_jobs=settings.jobs)
-    printed = options.get("log_directory", "the folder where the batch system puts it")
+    printed = options.get("log_directory") or "files that the batch system names"
     log.info("%s: %d jobs asked for; what they print is in %s", name, settings.jobs, printed)
-    return open_things.enter_context(distributed.Client(cluster, set_as_default=False))
+    return closing.enter_context(distributed.Client(cluster, set_as_default=False))
 
 
 def _imported(module: str, name: str) -> Any:
