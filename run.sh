@@ -12,6 +12,7 @@
 #   --redo true                 do the chosen stages again even where they are up to date
 #   --device auto|cpu|cuda      where the GMMs and networks are trained
 #   --jobs N                    processes of the data-parallel steps (cmd.sh)
+#   --executor WHERE            where they work: local:N, dask:tcp://HOST:PORT, slurm, sge (cmd.sh)
 #   --seed N                    seed of the corpus and of every random choice
 #   --top-k N                   teacher logits stored a frame
 #   --parallel-data true|false  the teacher labels clean copies of the unlabelled speech, so that the
@@ -31,6 +32,7 @@ size=default
 redo=false
 device=auto
 jobs=
+executor=
 seed=1
 top_k=20
 parallel_data=true
@@ -44,9 +46,7 @@ conf=
 
 . utils/parse_options.sh
 . ./path.sh
-given_jobs=$jobs
 . ./cmd.sh
-jobs=${given_jobs:-$jobs}
 
 . local/size.sh
 

@@ -8,6 +8,7 @@ size=default
 redo=false
 device=auto
 jobs=
+executor=
 seed=1
 top_k=20
 data=
@@ -16,6 +17,4 @@ conf=
 
 . utils/parse_options.sh
 . ./path.sh
-given_jobs=$jobs
 . ./cmd.sh
-jobs=${given_jobs:-$jobs}

@@ -17,6 +17,7 @@
 #   --redo true                 do the chosen stages again even where they are up to date
 #   --device auto|cpu|cuda      where the GMMs and networks are trained
 #   --jobs N                    processes of the data-parallel steps (cmd.sh)
+#   --executor WHERE            where they work: local:N, dask:tcp://HOST:PORT, slurm, sge (cmd.sh)
 #   --seed N                    seed of every random choice
 #   --top-k N                   teacher logits stored a frame
 #   --sat true|false            speaker-adaptive GMMs, whose alignments train the networks
@@ -39,6 +40,7 @@ size=default
 redo=false
 device=auto
 jobs=
+executor=
 seed=1
 top_k=20
 sat=true
@@ -51,9 +53,7 @@ conf=
 
 . utils/parse_options.sh
 . ./path.sh
-given_jobs=$jobs
 . ./cmd.sh
-jobs=${given_jobs:-$jobs}
 
 . local/size.sh
 max_speakers=

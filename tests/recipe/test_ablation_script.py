@@ -43,7 +43,7 @@ class Recipe:
         shutil.copy(ROOT / script, folder / "local")
         shutil.copy((ROOT / script).with_name("size.sh"), folder / "local")
         (folder / "path.sh").write_text(f"MEGAHOUR_ROOT={ROOT}\n")
-        (folder / "cmd.sh").write_text("jobs=2\n")
+        (folder / "cmd.sh").write_text("jobs=${jobs:-2}\n")
         for name in RECIPE_SYSTEMS:
             (folder / "exp" / name).mkdir(parents=True)
 

@@ -16,6 +16,7 @@
 #   --redo true                 do the chosen stages again even where they are up to date
 #   --device auto|cpu|cuda      where the networks are trained
 #   --jobs N                    trainings side by side, and processes of the other steps (cmd.sh)
+#   --executor WHERE            where the data-parallel steps work (cmd.sh)
 #   --seed N, --top-k N         as the recipe was run
 #   --data DIR, --exp DIR, --conf DIR   as the recipe was run
 set -euo pipefail

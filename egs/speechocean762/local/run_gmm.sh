@@ -32,9 +32,7 @@ exp=exp/gmm
 
 . utils/parse_options.sh
 . ./path.sh
-given_jobs=$jobs
 . ./cmd.sh
-jobs=${given_jobs:-$jobs}
 conf=../../conf
 
 if [ -z "$corpus_dir" ]; then
