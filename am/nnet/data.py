@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -151,6 +151,33 @@ def load_batch(
     )
 
 
+def loaded_batches(
+    dataset: Dataset[Batch | InputError | None], sampler: Iterable[Any], num_workers: int
+) -> Iterator[Batch | None]:
+    """What a dataset loads for each item of a sampler, in order.
+
+    Args:
+        dataset: gives an error back instead of raising it, which a worker cannot.
+        sampler: its items.
+        num_workers: processes that load; 0 for this one.
+
+    Raises:
+        InputError: what the dataset gave back.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=num_workers,
+        generator=torch.Generator(),  # the loader must not draw from the training's own
+        pin_memory=torch.cuda.is_available(),
+    )
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
+
+
 class _Remaining:
     """A process's share of a sampler's batches, without the first ones in the middle of a pass."""
 
@@ -265,18 +292,9 @@ class LabelledCuts:
         Yields:
             A batch each round, or None in a round that has too few for all processes.
         """
-        loader = DataLoader(
-            _BatchDataset(self.labels, self._augmenter, seed),
-            batch_size=None,
-            sampler=_Remaining(self.sampler(seed, shuffle), share, seed, skip),
-            num_workers=self._settings.num_workers,
-            generator=torch.Generator(),  # the loader must not draw from the training's own
-            pin_memory=torch.cuda.is_available(),
-        )
-        for batch in loader:
-            if isinstance(batch, InputError):
-                raise batch
-            yield batch
+        dataset = _BatchDataset(self.labels, self._augmenter, seed)
+        remaining = _Remaining(self.sampler(seed, shuffle), share, seed, skip)
+        return loaded_batches(dataset, remaining, self._settings.num_workers)
 
 
 def open_labels(

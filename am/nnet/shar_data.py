@@ -23,13 +23,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from lhotse import MonoCut
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from am.errors import InputError
 from am.nnet.audio_augmentation import AudioAugmenter
-from am.nnet.data import Batch, BatchingSettings, Labels, load_batch
+from am.nnet.data import Batch, BatchingSettings, Labels, load_batch, loaded_batches
 from am.nnet.length_batches import LengthBatch, batches_of_cuts, batches_of_lengths
 from am.nnet.training_plan import SourceSize
 from am.parallel.sharing import Share
@@ -131,17 +130,9 @@ class ShardedCuts:
         """
         lanes = self._lanes(seed, share.size, shuffle)
         counts = [sum(self._num_batches[p] for lane in one for p in lane) for one in lanes]
-        loader = DataLoader(
-            _ShardBatches(self, seed, shuffle),
-            batch_size=None,
-            sampler=_Jobs(self._jobs(lanes[share.rank], skip)),
-            num_workers=self._settings.num_workers,
-            generator=torch.Generator(),  # the loader must not draw from the training's own
-            pin_memory=torch.cuda.is_available(),
-        )
-        for batch in loader:
-            if isinstance(batch, InputError):
-                raise batch
+        jobs = _Jobs(self._jobs(lanes[share.rank], skip))
+        dataset = _ShardBatches(self, seed, shuffle)
+        for batch in loaded_batches(dataset, jobs, self._settings.num_workers):
             if batch is not None:
                 yield batch
         for _ in range(max(skip, counts[share.rank]), max(counts)):

@@ -9,15 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from lhotse import CutSet, Features, MonoCut
 
 from am.features.extractors import LfbeSettings
 from am.features.feature_data import write_feature_settings
 from am.features.storage import Float16FileWriter
 from am.hmm.topology import Topology
-from am.nnet.data import BatchingSettings
+from am.nnet.data import Batch, BatchingSettings
 from am.nnet.lstm import LstmSettings
-from am.nnet.trainer import TrainerSettings
+from am.nnet.schedule import Pass
+from am.nnet.trainer import Trainer, TrainerSettings
 from am.outputs import sha256_of_file
 from am.storage import write_shard, write_store_description
 from am.tree.context_tree import monophone_tree
@@ -27,6 +29,21 @@ CHANNELS = 12
 LSTM = LstmSettings(num_layers=1, cells=16, bidirectional=False, output_delay=1)
 TRAINER = TrainerSettings(learning_rate=0.02, warm_up_updates=1, final_learning_rate_ratio=1.0)
 BATCHING = BatchingSettings(batch_seconds=4.0, num_buckets=2)
+
+
+def kill_at_updates(monkeypatch: pytest.MonkeyPatch, *updates: int) -> None:
+    """Have every training stop, as by Ctrl-C, before these updates, counted over all of them."""
+    count = 0
+    original = Trainer.update
+
+    def killed(self: Trainer, batch: Batch | None, one: Pass) -> None:
+        nonlocal count
+        count += 1
+        if count in updates:
+            raise KeyboardInterrupt
+        original(self, batch, one)
+
+    monkeypatch.setattr(Trainer, "update", killed)
 
 
 def make_senones(folder: Path) -> Path:

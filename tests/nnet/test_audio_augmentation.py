@@ -22,9 +22,15 @@ from am.nnet.audio_augmentation import (
 )
 from am.nnet.cross_entropy import CrossEntropySettings, train_cross_entropy
 from am.nnet.data import BatchingSettings, LabelledCuts, load_features
-from am.nnet.trainer import Trainer
 from am.storage import RaggedStore
-from tests.nnet.small_data import LSTM, NUM_PDFS, TRAINER, make_labels, make_senones
+from tests.nnet.small_data import (
+    LSTM,
+    NUM_PDFS,
+    TRAINER,
+    kill_at_updates,
+    make_labels,
+    make_senones,
+)
 
 RATE = 16000
 TONES = 250.0 * 2.0 ** np.arange(NUM_PDFS)[:5]
@@ -180,16 +186,7 @@ def test_training_on_changed_audio_goes_on_exactly(tones, tmp_path, monkeypatch)
     for output in outputs:
         output.mkdir()
     train_cross_entropy(*inputs, outputs[0], settings, "cpu")
-    original, updates = Trainer.update, 0
-
-    def killed(self, batch, one):
-        nonlocal updates
-        updates += 1
-        if updates == 3:
-            raise KeyboardInterrupt
-        original(self, batch, one)
-
-    monkeypatch.setattr(Trainer, "update", killed)
+    kill_at_updates(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt):
         train_cross_entropy(*inputs, outputs[1], settings, "cpu")
     train_cross_entropy(*inputs, outputs[1], settings, "cpu")

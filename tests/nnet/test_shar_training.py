@@ -22,14 +22,13 @@ from am.nnet.cross_entropy import (
 )
 from am.nnet.schedule import ScheduleSettings
 from am.nnet.sources import FeaturesOf, labels_place
-from am.nnet.trainer import Trainer
 from am.sequence.training import SequenceSettings, train_sequence
 from am.shar.read import SharData
 from am.shar.shard_files import SharSettings
 from am.shar.write import write_shar
 from am.soft_labels.dump import DumpSettings, dump_soft_labels
 from am.storage import RaggedStore
-from tests.nnet.small_data import BATCHING, LSTM, TRAINER, SmallTask
+from tests.nnet.small_data import BATCHING, LSTM, TRAINER, SmallTask, kill_at_updates
 from tests.shar.shar_cases import make_audio, make_soft_labels
 
 SETTINGS = CrossEntropySettings(LSTM, TRAINER, BATCHING, epochs=8)
@@ -82,17 +81,7 @@ def test_an_interrupted_training_from_shards_goes_on_exactly(task, monkeypatch):
     settings = dataclasses.replace(SETTINGS, trainer=trainer, epochs=3)
     straight, interrupted = task.output("straight"), task.output("interrupted")
     train_cross_entropy(*inputs, straight, settings, "cpu")
-    updates = 0
-    original = Trainer.update
-
-    def killed(self, batch, one):
-        nonlocal updates
-        updates += 1
-        if updates in (3, 16):
-            raise KeyboardInterrupt
-        original(self, batch, one)
-
-    monkeypatch.setattr(Trainer, "update", killed)
+    kill_at_updates(monkeypatch, 3, 16)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train_cross_entropy(*inputs, interrupted, settings, "cpu")
@@ -105,9 +94,9 @@ def test_a_student_learns_from_the_dump_of_shards(task):
     train_cross_entropy(*task.inputs(), teacher, SETTINGS, "cpu")
     dump_settings = DumpSettings(top_k=3, cuts_per_shard=7)
     of_folder, beside = task.output("soft_of_folder"), task.output("soft_of_shards")
-    dump_soft_labels(task.unlabeled, teacher, of_folder, dump_settings, 1, "cpu")
+    dump_soft_labels(task.unlabeled, teacher, of_folder, dump_settings, device="cpu")
     unlabeled = shar(task, task.unlabeled)
-    dump_soft_labels(unlabeled, teacher, beside, dump_settings, 1, "cpu")
+    dump_soft_labels(unlabeled, teacher, beside, dump_settings, device="cpu")
     expected, found = RaggedStore(of_folder), RaggedStore(beside)
     assert list(expected) == list(found)
     for cut_id in expected:

@@ -32,6 +32,7 @@ from tests.nnet.small_data import (
     NUM_PDFS,
     TRAINER,
     SmallTask,
+    kill_at_updates,
     make_labels,
     make_senones,
 )
@@ -107,17 +108,7 @@ def test_an_interrupted_training_goes_on_exactly(task, monkeypatch, changes):
     straight, interrupted = task.output("straight"), task.output("interrupted")
     settings = dataclasses.replace(RANDOM, trainer=dataclasses.replace(RANDOM.trainer, **changes))
     train_cross_entropy(*task.inputs(), straight, settings, "cpu")
-    updates = 0
-    original = Trainer.update
-
-    def killed_in_the_second_pass(self, batch, one):
-        nonlocal updates
-        updates += 1
-        if updates in (3, 16):
-            raise KeyboardInterrupt
-        original(self, batch, one)
-
-    monkeypatch.setattr(Trainer, "update", killed_in_the_second_pass)
+    kill_at_updates(monkeypatch, 3, 16)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train_cross_entropy(*task.inputs(), interrupted, settings, "cpu")
