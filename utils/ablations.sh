@@ -298,7 +298,7 @@ run_ablations() {
 
   if begin_stage 4 "the table"; then
     write_rows >"$work/rows.tsv"
-    for row in supervised scheduled; do
+    for row in supervised scheduled supervised_smbr; do
       case " $rows " in
         *" $row "*) against+=(--against "$(title_of "$row")") ;;
       esac
