@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,15 +86,17 @@ class Ranks:
         return json.loads(answer)
 
     def end(self) -> None:
-        """When all is done, or nothing more can be."""
+        """When there are no more jobs."""
         for process in self._processes:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+            process.stdin.close()
         for process in self._processes:
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            process.wait()
+
+    def kill(self) -> None:
+        """Those that still run."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
 
 
 @contextlib.contextmanager
@@ -102,8 +105,9 @@ def ranks_of(namespace: str, size: int) -> Iterator[Ranks]:
     ranks = Ranks(namespace, size)
     try:
         yield ranks
-    finally:
         ranks.end()
+    finally:
+        ranks.kill()
 
 
 def bits_a_second(rate: str) -> float:
@@ -246,6 +250,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main()
     except InputError as error:

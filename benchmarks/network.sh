@@ -58,8 +58,9 @@ clean_up() {
   for ((rank = 0; rank < most; rank++)); do ip netns del "$name-$rank" 2>/dev/null || true; done
   ip netns del "$name-switch" 2>/dev/null || true
 }
+worker=
 trap clean_up EXIT
-trap 'exit 130' INT TERM
+trap '[ -z "$worker" ] || { kill "$worker"; wait "$worker" || true; }; exit 130' INT TERM
 
 make_rank() {
   ip netns add "$name-$1" &&
@@ -82,4 +83,7 @@ told=$(make_network 2>&1) || stop "network namespaces cannot be made here: ${tol
 python3 benchmarks/network.py --namespace "$name" --command "$command" --ranks $ranks --rates $rates \
   --methods $methods --config "$config" --parameters "$parameters" --senones "$senones" \
   --batch-seconds "$batch_seconds" --updates "$updates" --sync-interval "$sync_interval" \
-  --density "$density" --compute "$compute" ${figures:+--figures "$figures"}
+  --density "$density" --compute "$compute" ${figures:+--figures "$figures"} &
+worker=$!
+# A shell that waits for a background process hears signals at once.
+wait "$worker"
