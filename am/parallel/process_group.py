@@ -175,6 +175,10 @@ def _local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def _num_bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
@@ -189,5 +193,5 @@ def _lost_processes() -> Iterator[None]:
     except RuntimeError as error:
         raise InputError(
             "another process of this training has ended or does not answer; look for its own "
-            "message, also on the other machines"
+            f"message, also on the other machines ({_first_line(error)})"
         ) from error
