@@ -65,10 +65,10 @@ def _plan_section(plan: Plan, settings: PlanSettings) -> list[str]:
     for stage in plan.stages:
         sent = bytes_text(stage.sent) if stage.sent else "–"
         lines.append(
-            f"| {stage.number} {stage.name} | {stage.worker_hours:,.3g} | {time_text(stage.hours)} "
-            f"| {100 * stage.efficiency:.0f} % | {sent} |"
+            f"| {stage.number} {stage.name} | {rounded(stage.worker_hours)} "
+            f"| {time_text(stage.hours)} | {100 * stage.efficiency:.0f} % | {sent} |"
         )
-    together = f"| together | {plan.worker_hours:,.3g} | {time_text(plan.hours)} | | |"
+    together = f"| together | {rounded(plan.worker_hours)} | {time_text(plan.hours)} | | |"
     picture = f"![Time of the stages]({stage_picture_name(plan)})"
     return [*lines, together, "", picture, ""]
 
@@ -158,6 +158,11 @@ def bytes_text(num_bytes: float) -> str:
 def hours_number(hours: float) -> str:
     """Hours of speech for a reader."""
     return f"{hours:,.12g}"
+
+
+def rounded(value: float) -> str:
+    """Three digits that count."""
+    return f"{float(f'{value:.3g}'):,.12g}"
 
 
 def time_text(hours: float) -> str:

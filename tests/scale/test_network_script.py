@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from am.errors import InputError
+from am.parallel.process_group import ProcessGroup
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "network.sh"
@@ -66,12 +67,11 @@ def test_bad_options_of_the_script(tmp_path, options, told) -> None:
     assert told in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def network_module() -> ModuleType:
-    """benchmarks/network.py."""
-    path = SCRIPT.with_suffix(".py")
-    spec = importlib.util.spec_from_file_location("network_benchmark", path)
+def benchmark(name: str) -> ModuleType:
+    """A file of benchmarks/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPT.with_name(f"{name}.py"))
     assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -110,15 +110,26 @@ def arguments(**changed: str) -> list[str]:
 def test_bad_options_of_the_measurement(monkeypatch, changed, told) -> None:
     monkeypatch.setattr(sys, "argv", ["network.py", *arguments(**changed)])
     with pytest.raises(InputError) as caught:
-        network_module().main()
+        benchmark("network").main()
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_network_of_a_wanted_size() -> None:
-    lstm, parameters = network_module().lstm_of(PAPER_STUDENT, 5_000_000, 3183)
+    lstm, parameters = benchmark("network").lstm_of(PAPER_STUDENT, 5_000_000, 3183)
     cells = lstm.cells
     # Gates of 5 layers with two biases, and the output layer.
     first, later = 4 * cells * (192 + cells + 2), 4 * cells * (2 * cells + 2)
     assert parameters == first + 4 * later + 3183 * (cells + 1)
     assert parameters == pytest.approx(5_000_000, rel=0.01)
-    assert network_module().lstm_of(PAPER_STUDENT, 0, 3183)[1] == 24_301_935
+    assert benchmark("network").lstm_of(PAPER_STUDENT, 0, 3183)[1] == 24_301_935
+
+
+@pytest.mark.parametrize("pause", [None, 0.0])
+@pytest.mark.parametrize("method", ["compute", "ddp", "gtc", "bmuf"])
+def test_a_rank_alone_does_its_job(method, pause) -> None:
+    module = benchmark("network_rank")
+    lstm = {"num_layers": 1, "cells": 4, "bidirectional": False, "output_delay": 2}
+    job = module.Job(lstm, 10, 3.0, method, 1, 2, 0.1, pause)
+    answer = module.measure(job, ProcessGroup())
+    assert answer["seconds"] > 0 and answer["empty_exchange_seconds"] > 0
+    assert answer["frames"] == 100

@@ -15,7 +15,7 @@ from am.errors import InputError
 from am.scale.exchange import HostCosts, TrainingRound
 from am.scale.figures import Figure, as_overrides, figure_names, figures_of_network, write_figures
 from am.scale.plan import PlanSettings, efficiencies, plan_for, speed_of
-from am.scale.plan_folder import PLAN_NAME, bytes_text, time_text, write_plan
+from am.scale.plan_folder import PLAN_NAME, bytes_text, rounded, time_text, write_plan
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "conf" / "scale.yaml"
@@ -150,6 +150,7 @@ def test_units_for_readers() -> None:
         "2.75 TB",
         "4.5e+03 EB",
     ]
+    assert [rounded(value) for value in (3361.2, 0.12345, 7)] == ["3,360", "0.123", "7"]
     assert [time_text(hours) for hours in (0.5, 2, 72, 365.25 * 24 * 3)] == [
         "30 min",
         "2 h",
