@@ -234,6 +234,18 @@ def test_batches_come_from_a_server(task, tmp_path, monkeypatch, workers):
             assert ours.cut_ids == theirs.cut_ids
             np.testing.assert_array_equal(ours.features, theirs.features)
             np.testing.assert_array_equal(ours.stored_logits, theirs.stored_logits)
+
+
+def test_a_shard_that_the_server_lacks_is_named(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    served, linked = tmp_path / "served", tmp_path / "linked"
+    shutil.copytree(task.shar, served)
+    linked.mkdir()
+    with file_server(served) as url:
+        link_shar(url, linked)
+        there = SharData(linked)
+        labels = LabelsInShards(there, "soft labels")
+        cuts = ShardedCuts("labeled", there, labels, BatchingSettings(SECONDS, 2))
         for path in (served / "shar").glob("features.*"):
             path.unlink()
         with pytest.raises(InputError, match=rf"^{url}/shar/features[^\n]*: HTTP 404 [^\n]*$"):
