@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import time
@@ -20,11 +19,10 @@ from am.decoding.graph import DecodingGraph, check_graph_fits, load_graph
 from am.decoding.scorers import Scorer, load_scorer
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import CUTS_NAME, open_feature_data
+from am.features.feature_data import count_cuts, open_feature_data
 from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.scoring.transcripts import HYPOTHESES_NAME
-from am.shar.index import is_shar, read_facts
 
 log = logging.getLogger(__name__)
 
@@ -166,14 +164,6 @@ def decode_cuts(
         _decode_chunk, make_state, cuts, executor, chunk_size=CUTS_A_CHUNK, device=device
     )
     return (decoded for chunk in chunks for decoded in chunk)
-
-
-def count_cuts(data_dir: Path) -> int:
-    """Number of cuts of a data folder, without parsing them."""
-    if is_shar(data_dir):
-        return read_facts(data_dir).num_cuts
-    with gzip.open(data_dir / CUTS_NAME, "rb") as stream:
-        return sum(1 for _ in stream)
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ import torch
 from lhotse.cut import Cut
 
 from am.alignment.senone_labels import FIELD, KIND
-from am.decoding.decode_data import count_cuts, load_graph_and_scorer
+from am.decoding.decode_data import load_graph_and_scorer
 from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
 from am.decoding.scorers import Scorer
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import describe_features, open_feature_data
+from am.features.feature_data import count_cuts, describe_features, open_feature_data
 from am.features.gmm_front_end import GmmFrontEnd
 from am.gmm.adapted_model import AdaptedModel
 from am.gmm.speaker_adaptation import FmllrSettings, transforms_of_data

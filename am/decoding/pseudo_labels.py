@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from am.alignment.senone_labels import FIELD, write_label_store
-from am.decoding.decode_data import FAILED_NAME, DecodedCut, count_cuts, decode_cuts
+from am.decoding.decode_data import FAILED_NAME, DecodedCut, decode_cuts
 from am.decoding.decoder import Scales, SearchSettings
 from am.decoding.scorers import load_scorer
 from am.errors import InputError
 from am.executors import Executor
+from am.features.feature_data import count_cuts
 from am.processes import ONE_PROCESS
 from am.progress import track
 from am.storage import Record

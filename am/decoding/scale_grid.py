@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from lhotse.cut import Cut
 
-from am.decoding.decode_data import count_cuts, load_graph_and_scorer, timed_scores
+from am.decoding.decode_data import load_graph_and_scorer, timed_scores
 from am.decoding.decoder import Scales, fault_of_scores
 from am.decoding.graph import DecodingGraph
 from am.decoding.lattices import LatticeArrays, LatticeMaker, LatticeSettings
 from am.decoding.scorers import Scorer
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import open_feature_data
+from am.features.feature_data import count_cuts, open_feature_data
 from am.features.gmm_features import speaker_of
 from am.graph.arrays import EPSILON, FstArrays, to_fst
 from am.processes import ONE_PROCESS, map_chunks

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from lhotse.cut import Cut
 
-from am.decoding.decode_data import count_cuts, load_graph_and_scorer, timed_scores
+from am.decoding.decode_data import load_graph_and_scorer, timed_scores
 from am.decoding.decoder import Decoder, Scales, SearchSettings, fault_of_scores
 from am.decoding.graph import DecodingGraph, add_word_insertion_penalty
 from am.decoding.scorers import Scorer
 from am.decoding.settings import KindSettings, ScaleSearchSettings
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import open_feature_data
+from am.features.feature_data import count_cuts, open_feature_data
 from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.scoring.transcripts import reference_words

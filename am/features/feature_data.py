@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,16 @@ def open_feature_data(folder: Path) -> CutSet:
             "steps/make_features.py wrote"
         )
     return cuts
+
+
+def count_cuts(folder: Path) -> int:
+    """Number of cuts of a feature data folder, without parsing them."""
+    from am.shar.index import is_shar, read_facts  # which reads features itself
+
+    if is_shar(folder):
+        return read_facts(folder).num_cuts
+    with gzip.open(folder / CUTS_NAME, "rb") as stream:
+        return sum(1 for _ in stream)
 
 
 def one_line_reason(error: Exception) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from am.errors import InputError
-from am.features.feature_data import CUTS_NAME, open_feature_data
+from am.features.feature_data import CUTS_NAME, count_cuts, open_feature_data
 from am.nnet.audio_augmentation import AudioAugmentationSettings, audio_augmenter
 from am.nnet.data import (
     BatchingSettings,
@@ -222,8 +222,7 @@ class FeaturesOf:
     def __init__(self, folders: Sequence[Path], max_cuts: int):
         self._folders = [folder for folder in folders if not is_shar(folder)]
         self._shards = [SharData(folder) for folder in folders if is_shar(folder)]
-        num_cuts = sum(1 for folder in self._folders for _ in open_feature_data(folder))
-        num_cuts += sum(shards.facts.num_cuts for shards in self._shards)
+        num_cuts = sum(map(count_cuts, folders))
         self._every = -(-num_cuts // max(max_cuts, 1))
 
     def __iter__(self) -> Iterator[np.ndarray]:

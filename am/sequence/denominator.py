@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from lhotse.cut import Cut
 
-from am.decoding.decode_data import count_cuts, load_graph_and_scorer
+from am.decoding.decode_data import load_graph_and_scorer
 from am.decoding.decoder import fault_of_scores
 from am.decoding.lattices import LatticeMaker, LatticeSettings
 from am.decoding.scorers import Scorer
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import open_feature_data
+from am.features.feature_data import count_cuts, open_feature_data
 from am.graph.arrays import from_fst, to_fst
 from am.nnet.data import open_labels
 from am.nnet.network import LoadedNetwork, load_network

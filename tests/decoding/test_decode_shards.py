@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from am.decoding.decode_data import count_cuts, decode_data
+from am.decoding.decode_data import decode_data
 from am.decoding.decoder import Scales, SearchSettings
 from am.features.extractors import LfbeSettings
-from am.features.feature_data import write_feature_settings
+from am.features.feature_data import count_cuts, write_feature_settings
 from am.processes import LocalProcesses
 from am.shar.shard_files import SharSettings
 from am.shar.write import write_shar

@@ -218,38 +218,42 @@ def test_parts_share_the_shards_out(task):
     assert len(set(itertools.chain(*ids))) == NUM_CUTS
 
 
+@pytest.fixture
+def served(task, tmp_path, monkeypatch):
+    """A copy of the shards on a server: its folder, its URL, and a folder that names it."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    folder, linked = tmp_path / "served", tmp_path / "linked"
+    shutil.copytree(task.shar, folder)
+    linked.mkdir()
+    with file_server(folder) as url:
+        link_shar(url, linked)
+        yield folder, url, linked
+
+
+def cuts_from(linked, workers=0):
+    there = SharData(linked)
+    labels = LabelsInShards(there, "soft labels")
+    return ShardedCuts("labeled", there, labels, BatchingSettings(SECONDS, 2, workers))
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-def test_batches_come_from_a_server(task, tmp_path, monkeypatch, workers):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    served, linked = tmp_path / "served", tmp_path / "linked"
-    shutil.copytree(task.shar, served)
-    linked.mkdir()
-    with file_server(served) as url:
-        link_shar(url, linked)
-        there = SharData(linked)
-        labels = LabelsInShards(there, "soft labels")
-        cuts = ShardedCuts("labeled", there, labels, BatchingSettings(SECONDS, 2, workers))
-        local = sharded(task, workers, kind="soft labels")
-        for ours, theirs in zip(cuts.batches(1), local.batches(1), strict=True):
-            assert ours.cut_ids == theirs.cut_ids
-            np.testing.assert_array_equal(ours.features, theirs.features)
-            np.testing.assert_array_equal(ours.stored_logits, theirs.stored_logits)
+def test_batches_come_from_a_server(task, served, workers):
+    _, _, linked = served
+    local = sharded(task, workers, kind="soft labels")
+    batches = cuts_from(linked, workers).batches(1)
+    for ours, theirs in zip(batches, local.batches(1), strict=True):
+        assert ours.cut_ids == theirs.cut_ids
+        np.testing.assert_array_equal(ours.features, theirs.features)
+        np.testing.assert_array_equal(ours.stored_logits, theirs.stored_logits)
 
 
-def test_a_shard_that_the_server_lacks_is_named(task, tmp_path, monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    served, linked = tmp_path / "served", tmp_path / "linked"
-    shutil.copytree(task.shar, served)
-    linked.mkdir()
-    with file_server(served) as url:
-        link_shar(url, linked)
-        there = SharData(linked)
-        labels = LabelsInShards(there, "soft labels")
-        cuts = ShardedCuts("labeled", there, labels, BatchingSettings(SECONDS, 2))
-        for path in (served / "shar").glob("features.*"):
-            path.unlink()
-        with pytest.raises(InputError, match=rf"^{url}/shar/features[^\n]*: HTTP 404 [^\n]*$"):
-            list(cuts.batches(2))
+def test_a_shard_that_the_server_lacks_is_named(served):
+    folder, url, linked = served
+    cuts = cuts_from(linked)
+    for path in (folder / "shar").glob("features.*"):
+        path.unlink()
+    with pytest.raises(InputError, match=rf"^{url}/shar/features[^\n]*: HTTP 404 [^\n]*$"):
+        list(cuts.batches(2))
 
 
 def test_a_damaged_shard_is_named_even_from_a_worker(task, monkeypatch):
