@@ -174,6 +174,7 @@ beside_others() {
 # others.
 make_labels() {
   local executor="$(beside_others)"
+  local -x OMP_NUM_THREADS=1
   case $1 in
     hard_labels)
       steps/make_pseudo_labels.py --config "$(settings decode.yaml)" --executor "$executor" \
