@@ -32,6 +32,7 @@ from am.scoring.systems import (
     read_json,
     read_system,
 )
+from am.soft_labels.statistics import store_statistics
 from am.storage import STORE_NAME
 
 ROW_COLUMNS = ("system", "curves", "unlabeled", "labels", "folder")
@@ -176,6 +177,7 @@ def ablation_table(
         "# Ablations",
         _rates_section(rows, columns, by_name[against[0]] if against else None, seed),
         *(f"![{title}]({name})" for name, title in pictures.items()),
+        _stored_logits_section(rows, columns, seed),
         *(_significance_section(rows, columns, by_name[name], seed) for name in against),
         _runs_section(rows, columns),
         _commands_section(rows),
@@ -226,6 +228,26 @@ def _cell(row: AblationRow, tests: Sequence[str], baseline: AblationRow | None, 
     after, _ = row.errors(tests)
     change = (after.sum() / len(after)) / (before.sum() / len(before)) - 1
     return f"{cell} {percent(float(change), '+')}"
+
+
+def _stored_logits_section(
+    rows: Sequence[AblationRow], columns: Mapping[str, Sequence[str]], seed: int
+) -> str:
+    stores = [(row, row.labels) for row in rows if TOP_K in row.curves and row.labels is not None]
+    if len(stores) < 2:
+        return ""
+    table = []
+    for row, labels in stores:
+        store = store_statistics(labels)
+        facts = [f"{store.bytes_a_frame:.1f}", f"{store.probability_kept:.3f}"]
+        rates = [_cell(row, tests, None, seed) for tests in columns.values()]
+        table.append(["all" if row.top_k is None else str(row.top_k), *facts, *rates])
+    header = ["k", "bytes a frame", "probability kept", *columns]
+    note = (
+        "What the store of soft labels takes on disk, the mean probability of the stored senones, "
+        "and the student's word error rate in percent."
+    )
+    return f"## Stored logits\n\n{note}\n\n{markdown_table(header, table)}"
 
 
 def _significance_section(

@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,6 +18,9 @@ from am.scoring.ablations import ROW_COLUMNS, ablation_table, compare_rows, read
 from am.scoring.bootstrap import wer_interval
 from am.scoring.score import ScoredUtterance, write_utterances
 from am.scoring.word_errors import WordErrors
+from am.soft_labels.codec import SoftLabelCodec
+from am.soft_labels.statistics import store_statistics
+from am.storage import write_shard, write_store_description
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_CUTS, WORDS = 50, 4
@@ -183,6 +187,45 @@ def test_curves_are_drawn_where_they_have_two_points(rows_file: Path) -> None:
         (_, before), (_, after) = (map(float, point.split(",")) for point in line)
         assert after > before  # a lower rate stands lower, y growing downwards
     assert sum(line.get("class") == "interval" for line in root.iter(f"{svg}line")) == 6
+
+
+def write_soft_labels(folder: Path, probabilities: list[float]) -> int:
+    """A store of one cut of three equal frames, k of these; its size in bytes."""
+    codec = SoftLabelCodec(len(probabilities))
+    description = {"kind": "soft labels", "frame_shift": 0.03, "fields": ["pdf_ids", "logits"]}
+    write_store_description(folder, description | {"codec": codec.describe()})
+    record = {
+        "pdf_ids": np.tile(np.arange(len(probabilities), dtype=np.uint16), (3, 1)),
+        "logits": np.tile(np.log(np.array(probabilities, np.float32)), (3, 1)),
+    }
+    write_shard(folder, 0, [("cut", record)], codec)
+    return sum(path.stat().st_size for path in folder.glob("shard-*"))
+
+
+def test_stored_logits_have_their_size_and_probability(rows_file: Path) -> None:
+    alone, soft, hard = read_rows(rows_file, TESTS)
+    assert "Stored logits" not in ablation_table([alone, soft], TESTS, [], {})
+    rows = []
+    sizes = {}
+    for row, probabilities in ((soft, [0.5, 0.25]), (hard, [0.6])):
+        folder = rows_file.parent / f"soft{len(probabilities)}"
+        sizes[len(probabilities)] = write_soft_labels(folder, probabilities)
+        rows.append(replace(row, labels=folder, curves=("top_k",)))
+    table = section(ablation_table([alone, *rows], TESTS, [], {}), "Stored logits")
+    two = cells(table, "2")
+    assert two[1] == f"{sizes[2] / 3:.1f}"
+    # Each logit is stored to 0.05.
+    assert float(two[2]) == pytest.approx(0.75, rel=0.05)
+    assert two[3].startswith("25.0 [")
+    assert float(cells(table, "1")[2]) == pytest.approx(0.6, rel=0.05)
+
+
+def test_a_store_without_frames_is_named(tmp_path: Path) -> None:
+    write_store_description(
+        tmp_path, {"kind": "soft labels", "frame_shift": 0.03, "fields": ["pdf_ids", "logits"]}
+    )
+    with pytest.raises(InputError, match="has no frames"):
+        store_statistics(tmp_path)
 
 
 def test_a_system_without_a_test_set_has_a_gap(rows_file: Path) -> None:
