@@ -25,12 +25,14 @@ HEADER = (
 NOTE = """\
 Every row is trained on the same speech equally often, {frames} frames of all workers together, from
 the same seed; the first row is one process. “batch” is the speech in a batch of each worker, and
-“updates” are those that each worker makes, together with the others or, with BMUF, by itself. “dev
-loss” and “dev frame accuracy” are those of the pass with the lowest dev loss. “bytes sent a batch”
-is what a worker hands to the others, each value counted once, over its batches, counters included;
-beside it the share of a whole gradient, of all passes and of the last, which has no dense updates
-of GTC any more. Word error rates are in percent, with a 95 % bootstrap interval and the relative
-change against the first row, as is that of the dev loss."""
+“updates” are those that each worker makes, together with the others or, with BMUF, by itself. A
+block of BMUF ends with its pass at the latest: where a pass has fewer batches of a worker than the
+sync interval, it says how many. “dev loss” and “dev frame accuracy” are those of the pass with the
+lowest dev loss. “bytes sent a batch” is what a worker hands to the others, each value counted once
+and counters included; beside it the share of a whole gradient, of all passes and of the last, in
+which the dense updates that GTC starts with no longer count. Word error rates are in percent, with
+a 95 % bootstrap interval and the relative change against the first row, as is that of the dev
+loss."""
 
 
 @dataclass(frozen=True)
