@@ -304,6 +304,7 @@ class _Preparation:
         summary = {
             "parameters": trainer.model.num_parameters(),
             "senones": self.num_pdfs,
+            "processes": current_group().size,
             "labeled_hours": self.labeled_cuts.num_frames * self.label_frame_shift / 3600,
             "frames": state.frames_done,
             "updates": state.num_updates,

@@ -90,8 +90,8 @@ def _wer_section(
     table = []
     for row in rows:
         dev = f"{row.dev['wer_percent']:.1f}" if "wer_percent" in row.dev else NOTHING
-        cells = [_wer_cell(row, [test], reference, seed) for test in columns]
-        cells += [_wer_cell(row, columns, reference, seed) for _ in pooled]
+        cells = [wer_cell(row, [test], reference, seed) for test in columns]
+        cells += [wer_cell(row, columns, reference, seed) for _ in pooled]
         table.append([row.name, row.size(), row.senones(), dev, *cells])
     note = "Word error rate in percent, [95 % bootstrap interval]"
     if reference is not None:
@@ -103,7 +103,8 @@ def _wer_section(
     return f"{note}\n\n{markdown_table(header, table)}"
 
 
-def _wer_cell(row: System, test_sets: Sequence[str], reference: System | None, seed: int) -> str:
+def wer_cell(row: System, test_sets: Sequence[str], reference: System | None, seed: int) -> str:
+    """Word error rate in percent, its interval, and the relative change against a reference."""
     if any(test not in row.scores for test in test_sets):
         return NOTHING
     errors, words = error_columns(row.errors_by_cut(test_sets).values())

@@ -72,12 +72,12 @@ def read_system(name: str, folder: Path, test_sets: Sequence[str]) -> System:
     """Read a system's scores.
 
     Raises:
-        InputError: there is no such folder, or no test set of it is scored.
+        InputError: there is no such folder, or it is scored on none of the test sets, if any.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --system NAME=FOLDER of a trained model")
     scored = [test for test in test_sets if (folder / f"score_{test}" / SCORES_NAME).is_file()]
-    if not scored:
+    if test_sets and not scored:
         raise InputError(
             f"{folder}: no test set is scored; run steps/decode.py and steps/score.py on "
             f"{', '.join(test_sets)}"
