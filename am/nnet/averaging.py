@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -81,7 +82,7 @@ class WeightAverage:
         return kept
 
     def tidy(self, candidates: Sequence[list[float]]) -> None:
-        """Delete the weights of all other passes."""
+        """Delete the weights of all other passes than those of the candidates."""
         if not self._writes:
             return
         wanted = {self._path(int(pass_index)) for pass_index, _ in candidates}
@@ -105,11 +106,25 @@ def save_weights(path: Path, model: nn.Module) -> None:
     aside.replace(path)
 
 
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """What :func:`save_weights` wrote, on the CPU.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    try:
+        return load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path}: missing or damaged weights; delete {path.parent} to train from the start"
+        ) from error
+
+
 def mean_of_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
     """The mean of each tensor over files of weights, summed in float64."""
     sums: dict[str, Tensor] = {}
     for path in paths:
-        for name, tensor in load_file(str(path)).items():
+        for name, tensor in load_weights(path).items():
             exact = tensor.to(torch.float64)
             sums[name] = sums[name] + exact if name in sums else exact
     return {name: (total / len(paths)).float() for name, total in sums.items()}

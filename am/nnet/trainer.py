@@ -6,13 +6,13 @@ the dev data are scored and a checkpoint is written.  The weights with the lowes
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from am.errors import InputError
@@ -20,8 +20,14 @@ from am.features.frequency_warping import warp_frequencies
 from am.features.low_frame_rate import LowFrameRateFrontEnd
 from am.features.masking import mask_vectors
 from am.features.noise_mixing import mix_noise
-from am.nnet.averaging import WeightAverage, save_weights
-from am.nnet.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from am.nnet.averaging import WeightAverage, load_weights, save_weights
+from am.nnet.checkpoint import (
+    CheckpointFolder,
+    SavedTraining,
+    TrainingState,
+    random_states,
+    restore_random_states,
+)
 from am.nnet.chunks import Chunk, chunk_logits, chunks_of, vectors_of_chunk
 from am.nnet.data import Batch
 from am.nnet.learning_rate import learning_rate_of_update
@@ -90,14 +96,19 @@ class Trainer:
         self._sources = sources
         self._dev = dev
         self._device = device
-        self._checkpoints = folder / "checkpoints"
-        self._checkpoints.mkdir(exist_ok=True)
-        self._last = self._checkpoints / "last.pt"
-        self._best = self._checkpoints / "best.safetensors"
+        self._folder = folder
         self._step = OptimizerStep(self.model, settings, device)
-        self._optimizer = self._step.optimizer
-        self._worker = make_worker(self.model, self._step, parallel or ParallelSettings())
-        self._average = WeightAverage(self._checkpoints, settings.averaging, self._worker.is_main)
+        parallel = parallel or ParallelSettings()
+        self._worker = make_worker(self.model, self._step, parallel)
+        group = self._worker.group
+        self._checkpoints = CheckpointFolder(
+            folder / "checkpoints", group, settings.keep_checkpoints
+        )
+        self._checkpoint_intervals = [settings.checkpoint_updates]
+        if group.is_distributed:
+            self._checkpoint_intervals.append(parallel.updates_between_checkpoints())
+        self._best = self._checkpoints.folder / "best.safetensors"
+        self._average = WeightAverage(self._checkpoints.folder, settings.averaging, group.is_main)
         self._chunk_size = vectors_of_chunk(
             settings.chunk_seconds, front_end.output_frame_shift, model
         )
@@ -107,12 +118,11 @@ class Trainer:
             )
         self._has_told_padding = False
         self._total_frames = sum(sources[one.source].num_frames for one in plan)
-        self.state = TrainingState(num_processes=self._worker.group.size)
+        self.state = TrainingState()
         self._worker.start([*sources.values(), dev], settings.seed)
-        if self._last.is_file():
-            self.state = load_checkpoint(self._last, model, self._optimizer)
-            self._step.restore_scale(self.state.loss_scale)
-            self._worker.restore(self._checkpoints, self.state)
+        saved = self._checkpoints.load()
+        if saved is not None:
+            self._restore(saved)
             log.info("going on after %d updates", self.state.num_updates)
         self._log = TrainingLog(
             folder,
@@ -154,7 +164,7 @@ class Trainer:
             )
             if is_kept:
                 return
-        self.model.load_state_dict(load_file(str(self._best)))
+        self.model.load_state_dict(load_weights(self._best))
 
     def _stops_early(self) -> bool:
         state, patience = self.state, self.settings.patience
@@ -184,21 +194,44 @@ class Trainer:
                 ) from error
             state.batches_done += 1
             self._worker.after_batch(state)
-            every = self.settings.checkpoint_updates
-            is_due = is_due or (every > 0 and state.batches_done % every == 0)
+            is_due = is_due or any(
+                every > 0 and state.batches_done % every == 0
+                for every in self._checkpoint_intervals
+            )
             if is_due and self._worker.is_in_step:
                 self._save_checkpoint()
                 is_due = False
         self._worker.end_pass(state)
         self._end_pass(one)
         self._save_checkpoint()
-        self._average.tidy(state.candidates)
+        self._average.tidy(self._checkpoints.candidates())
 
     def _save_checkpoint(self) -> None:
         self.state.loss_scale = self._step.state_of_scale()
-        with self._worker.saving(self._checkpoints, self.state):
-            if self._worker.is_main:
-                save_checkpoint(self._last, self.model, self._optimizer, self.state)
+        shared = {
+            "model": self.model.state_dict(),
+            "state": dataclasses.asdict(self.state),
+            "worker": self._worker.shared_part(),
+        }
+        own = {
+            "random_states": random_states(self._device),
+            "worker": self._worker.own_part(),
+        }
+        self._checkpoints.save(self.state, SavedTraining(shared, own))
+
+    def _restore(self, saved: SavedTraining) -> None:
+        shared, own = saved.shared, saved.own
+        try:
+            self.model.load_state_dict(shared["model"])
+        except RuntimeError as error:
+            raise InputError(
+                f"{self._checkpoints.folder}: checkpoints of another network; delete this folder "
+                "to train from the start"
+            ) from error
+        self.state = TrainingState(**shared["state"])
+        self._step.restore_scale(self.state.loss_scale)
+        self._worker.restore(shared["worker"], own["worker"])
+        restore_random_states(own["random_states"], self._device)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Summed loss of a batch's frames, of logits (N, P); other criteria override this."""
@@ -296,7 +329,7 @@ class Trainer:
         log.warning("loss or gradient is not finite, batch skipped: %s", cuts)
         if self.state.skipped_in_a_row >= self.settings.max_skipped_in_a_row:
             raise InputError(
-                f"{self._checkpoints.parent}: {self.state.skipped_in_a_row} batches in a row "
+                f"{self._folder}: {self.state.skipped_in_a_row} batches in a row "
                 f"without a finite loss, the last of cuts {cuts}: look at their features, or "
                 "choose a lower learning_rate"
             )
