@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from am import config, outputs
 from am.errors import InputError
 from am.executors import Executor, executor_of
+from am.parallel.settings import TIMEOUT_MINUTES
 
 if TYPE_CHECKING:
     from am.parallel.process_group import ProcessGroup
@@ -129,7 +130,7 @@ class Tool:
         self.add_argument(
             "--timeout-minutes",
             type=positive_float,
-            default=30.0,
+            default=TIMEOUT_MINUTES,
             help="after which a process that does not answer counts as lost (%(default)g)",
         )
 

@@ -18,13 +18,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from am.errors import InputError
+from am.parallel.settings import TIMEOUT_MINUTES
 
 Value = TypeVar("Value")
 
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-TIMEOUT_MINUTES = 30.0
 # The others wait this long while the main process checks the data of a whole corpus.
 MAIN_FIRST_TIMEOUT = timedelta(hours=4)
+# Machines of a job may start one after the other.
+JOIN_TIMEOUT = timedelta(minutes=30)
 FAILURES_KEY = "megahour/failures"
 MAIN_FIRST_KEY = "megahour/main_first"
 MAIN_NAME_KEY = "megahour/main_name"
@@ -179,8 +181,8 @@ def join(timeout_minutes: float = TIMEOUT_MINUTES) -> ProcessGroup:
     timeout = timedelta(minutes=timeout_minutes)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
-        store = _fresh_store(store, rank, size, timeout)
+        store, rank, size = next(dist.rendezvous("env://", timeout=JOIN_TIMEOUT))
+        store = _fresh_store(store, rank, size, JOIN_TIMEOUT)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
@@ -201,10 +203,10 @@ def _fresh_store(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
     own_name = uuid.uuid4().hex
     if rank == 0:
         store.set(MAIN_NAME_KEY, own_name)
-        others = [f"{own_name}/{other}" for other in range(1, size)]
-        store.wait(others, timeout)
-        for other in others:
-            store.set(f"{own_name}/{store.get(other).decode()}", "confirmed")
+        for other in range(1, size):
+            key = f"{own_name}/{other}"
+            store.wait([key], timeout)
+            store.set(f"{own_name}/{store.get(key).decode()}", "confirmed")
         return dist.PrefixStore(own_name, store)
     for _ in range(math.ceil(timeout / CONFIRMATION_TIMEOUT)):
         main_name = store.get(MAIN_NAME_KEY).decode()

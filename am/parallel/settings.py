@@ -11,6 +11,8 @@ Method = Literal["ddp", "gtc", "bmuf"]
 METHODS: tuple[Method, ...] = get_args(Method)
 BlockGain = Literal["paper", "damped_mean", "damped_sum"]
 UPDATES_BETWEEN_CHECKPOINTS = 500
+# After which a process that does not answer counts as lost.
+TIMEOUT_MINUTES = 30.0
 
 
 @dataclass(frozen=True)

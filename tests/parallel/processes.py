@@ -11,7 +11,8 @@ from typing import Any
 import torch
 import torch.multiprocessing
 
-from am.parallel.process_group import TIMEOUT_MINUTES, ProcessGroup, join
+from am.parallel.process_group import ProcessGroup, join
+from am.parallel.settings import TIMEOUT_MINUTES
 
 
 def free_port() -> int:
