@@ -17,7 +17,7 @@ import logging
 import math
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from am.errors import InputError
-from am.outputs import partial_path, sha256_of_file
+from am.outputs import flush_to_disk, partial_path, sha256_of_file
 from am.parallel.process_group import ProcessGroup
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 TRAINING_NAME = "training.pt"
 DESCRIPTION_NAME = "checkpoint.json"
 NAME_PATTERN = "pass-*-batch-*"
+# What reading a missing or damaged description ends with.
+DAMAGES = (OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass
@@ -119,6 +121,7 @@ class CheckpointFolder:
             aside.mkdir(exist_ok=True)
             own = aside / _part_name(self._group.rank)
             torch.save(saved.own, own)
+            flush_to_disk(own)
             digest = bytearray.fromhex(sha256_of_file(own))
         digests = self._group.gather(torch.tensor(list(digest), dtype=torch.uint8))
         if self._group.is_main:
@@ -167,7 +170,7 @@ class CheckpointFolder:
         found = []
         for path in self._paths():
             # A damaged one is never gone on from, so it needs no weights.
-            with _reading(path / DESCRIPTION_NAME, ignore=True):
+            with suppress(*DAMAGES):
                 found += json.loads((path / DESCRIPTION_NAME).read_text())["candidates"]
         return found
 
@@ -216,12 +219,11 @@ def _writing(place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: Path, ignore: bool = False) -> Iterator[None]:
+def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if not ignore:
-            raise _DamageError(f"{path}: missing or damaged ({error})") from error
+    except DAMAGES as error:
+        raise _DamageError(f"{path}: missing or damaged ({error})") from error
 
 
 def _complete(
@@ -229,6 +231,7 @@ def _complete(
 ) -> None:
     """Add what the main process has to write when all parts are there."""
     torch.save(shared, folder / TRAINING_NAME)
+    flush_to_disk(folder / TRAINING_NAME)
     description = {
         "num_processes": len(sha256),
         "updates": state.num_updates,
@@ -236,6 +239,7 @@ def _complete(
         "sha256": {TRAINING_NAME: sha256_of_file(folder / TRAINING_NAME), **sha256},
     }
     (folder / DESCRIPTION_NAME).write_text(json.dumps(description, indent=1))
+    flush_to_disk(folder / DESCRIPTION_NAME)
 
 
 def _checked(path: Path, sha256: str | None) -> dict[str, Any]:

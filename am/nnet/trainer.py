@@ -20,7 +20,7 @@ from am.features.frequency_warping import warp_frequencies
 from am.features.low_frame_rate import LowFrameRateFrontEnd
 from am.features.masking import mask_vectors
 from am.features.noise_mixing import mix_noise
-from am.nnet.averaging import WeightAverage, load_weights, save_weights
+from am.nnet.averaging import WeightAverage, save_weights
 from am.nnet.checkpoint import (
     CheckpointFolder,
     SavedTraining,
@@ -30,6 +30,7 @@ from am.nnet.checkpoint import (
 )
 from am.nnet.chunks import Chunk, chunk_logits, chunks_of, vectors_of_chunk
 from am.nnet.data import Batch
+from am.nnet.final_weights import load_final_weights
 from am.nnet.learning_rate import learning_rate_of_update
 from am.nnet.losses import (
     SoftLabelWeighting,
@@ -42,16 +43,13 @@ from am.nnet.optimizer import OptimizerStep
 from am.nnet.schedule import Pass
 from am.nnet.sources import DataSource
 from am.nnet.trainer_settings import TrainerSettings
-from am.nnet.training_log import TrainingLog
+from am.nnet.training_log import PassReport, TrainingLog
 from am.nnet.weight_noise import noisy_weights
 from am.parallel.gradient_exchange import JointBatch
 from am.parallel.make_worker import make_worker
 from am.parallel.settings import ParallelSettings
 
 log = logging.getLogger(__name__)
-
-# More padding than this is worth a word; more buckets bring it down.
-MAX_PADDING_SHARE = 0.1
 
 
 def frame_loss(logits: Tensor, batch: Batch, weighting: SoftLabelWeighting = "none") -> Tensor:
@@ -116,7 +114,6 @@ class Trainer:
             raise InputError(
                 "trainer: chunk_seconds: a sequence criterion needs whole utterances; set it to 0"
             )
-        self._has_told_padding = False
         self._total_frames = sum(sources[one.source].num_frames for one in plan)
         self.state = TrainingState()
         self._worker.start([*sources.values(), dev], settings.seed)
@@ -126,6 +123,7 @@ class Trainer:
             log.info("going on after %d updates", self.state.num_updates)
         self._log = TrainingLog(
             folder,
+            len(plan),
             self._total_frames,
             self.state.frames_done,
             self.state.num_updates,
@@ -137,34 +135,19 @@ class Trainer:
         while self.state.pass_index < len(self._plan) and not self._stops_early():
             self._run_pass(self._plan[self.state.pass_index])
         self._log.close()
-        if not self._best.is_file():
+        if math.isinf(self.state.best_dev_loss):
             raise InputError(
                 f"{self._dev.manifest}: the dev loss was never finite; look at these features, or "
                 "choose a lower learning_rate"
             )
         self._load_final_weights()
+        self._average.tidy(self.state.candidates)
         self.model.eval()
         return self.state
 
     def _load_final_weights(self) -> None:
-        """The average of passes if it is asked for and no worse than the best pass, else that."""
-        candidates = self.state.candidates
-        if len(candidates) > 1:
-            self.model.load_state_dict(self._average.mean(candidates))
-            dev_loss, accuracy = self.evaluate()
-            is_kept = dev_loss <= self.state.best_dev_loss
-            log.info(
-                "average of passes %s: dev loss %.4f, dev frame accuracy %.2f %%, best pass "
-                "%.4f: %s",
-                ", ".join(str(int(pass_index) + 1) for pass_index, _ in candidates),
-                dev_loss,
-                100 * accuracy,
-                self.state.best_dev_loss,
-                "kept" if is_kept else "not kept",
-            )
-            if is_kept:
-                return
-        self.model.load_state_dict(load_weights(self._best))
+        """Choose by the dev loss; other criteria override this."""
+        load_final_weights(self.model, self._best, self._average, self.state, self.evaluate)
 
     def _stops_early(self) -> bool:
         state, patience = self.state, self.settings.patience
@@ -350,46 +333,17 @@ class Trainer:
         state.candidates = self._average.add(
             self.model, state.pass_index, dev_loss, state.candidates
         )
-        train_loss = state.pass_loss / max(state.pass_frames, 1)
-        speed = self._log.frames_per_second(state.frames_done)
-        padding = state.pass_padding / max(state.pass_vectors, 1)
-        learning_rate = self._step.learning_rate
-        log.info(
-            "pass %d of %d, %s: train loss %.4f, dev loss %.4f, dev frame accuracy %.2f %%, "
-            "learning rate %.2g, %.0f frames/s, padding %.1f %%",
-            state.pass_index + 1,
-            len(self._plan),
-            one.source,
-            train_loss,
-            dev_loss,
-            100 * accuracy,
-            learning_rate,
-            speed,
-            100 * padding,
+        report = PassReport(
+            number=state.pass_index + 1,
+            source=one.source,
+            train_loss=state.pass_loss / max(state.pass_frames, 1),
+            dev_loss=dev_loss,
+            dev_frame_accuracy=accuracy,
+            learning_rate=self._step.learning_rate,
+            skipped_batches=state.skipped_batches,
+            padding=state.pass_padding / max(state.pass_vectors, 1),
         )
-        if padding > MAX_PADDING_SHARE and not self._has_told_padding:
-            self._has_told_padding = True
-            log.warning(
-                "%.1f %% of the batches of %s are padding; more batching.num_buckets, or longer "
-                "batches, make it less",
-                100 * padding,
-                one.source,
-            )
-        self._log.end_of_pass(
-            {
-                "pass": state.pass_index + 1,
-                "source": one.source,
-                "train_loss": train_loss,
-                "dev_loss": dev_loss,
-                "dev_frame_accuracy": accuracy,
-                "learning_rate": learning_rate,
-                "frames_per_second": round(speed, 1),
-                "skipped_batches": state.skipped_batches,
-                "padding": round(padding, 4),
-                **self._worker.traffic(),
-            },
-            state.num_updates,
-        )
+        self._log.end_of_pass(report, state.frames_done, state.num_updates, self._worker.traffic())
         state.pass_index += 1
         state.batches_done = state.pass_frames = 0
         state.pass_vectors = state.pass_padding = 0

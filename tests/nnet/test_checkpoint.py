@@ -9,8 +9,10 @@ import torch
 
 from am.errors import InputError
 from am.nnet import load_network
+from am.nnet.averaging import AveragingSettings
 from am.nnet.checkpoint import CheckpointFolder, SavedTraining, TrainingState
 from am.nnet.cross_entropy import CrossEntropySettings, train_cross_entropy
+from am.nnet.training_log import TrainingLog
 from am.parallel.process_group import ProcessGroup
 from tests.nnet.small_data import BATCHING, LSTM, TRAINER, SmallTask, checkpoints_of
 
@@ -149,10 +151,27 @@ def test_a_training_goes_on_exactly_from_the_one_before(tmp_path, caplog):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_damaged_best_weights_are_named(tmp_path):
-    task, settings = SmallTask(tmp_path), CrossEntropySettings(LSTM, TRAINER, BATCHING, epochs=1)
-    output = task.output("network")
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_short, empty, delete])
+def test_where_weights_are_damaged_the_last_are_taken(tmp_path, caplog, damage):
+    task, output = SmallTask(tmp_path), tmp_path / "network"
+    trainer = dataclasses.replace(TRAINER, averaging=AveragingSettings(2))
+    settings = CrossEntropySettings(LSTM, trainer, BATCHING, epochs=2)
+    output.mkdir()
     train_cross_entropy(*task.inputs(), output, settings, "cpu")
-    cut_short(output / "checkpoints" / "best.safetensors")
-    with pytest.raises(InputError, match=r"best.safetensors: missing or damaged weights; delete"):
-        train_cross_entropy(*task.inputs(), output, settings, "cpu")
+    (output / "model.safetensors").unlink()
+    names = ["best.safetensors", "average-00000.safetensors"]
+    for name in names:
+        damage(output / "checkpoints" / name)
+    train_cross_entropy(*task.inputs(), output, settings, "cpu")
+    for name in names:
+        assert f"{output / 'checkpoints' / name}: " in caplog.text
+    last = torch.load(checkpoints_of(output)[-1] / "training.pt")["model"]
+    weights = load_network(output).model.state_dict()
+    assert all(torch.equal(weights[name], last[name]) for name in last)
+
+
+def test_a_line_of_the_log_that_was_cut_short_is_dropped(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"updates": 3}\n{"updates": 6}\n{"updates": 4, "train_l')
+    TrainingLog(tmp_path, 2, 100, 50, 5).close()
+    assert path.read_text() == '{"updates": 3}\n'
