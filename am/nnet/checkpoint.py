@@ -166,7 +166,7 @@ class CheckpointFolder:
         return None
 
     def candidates(self) -> list[list[float]]:
-        """What the checkpoints' states have as ``candidates``, for the main process."""
+        """What the checkpoints' states have as ``candidates``, one after the other."""
         found = []
         for path in self._paths():
             # A damaged one is never gone on from, so it needs no weights.

@@ -211,7 +211,7 @@ def _fresh_store(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
     for _ in range(math.ceil(timeout / CONFIRMATION_TIMEOUT)):
         main_name = store.get(MAIN_NAME_KEY).decode()
         store.set(f"{main_name}/{rank}", own_name)
-        with suppress(dist.DistStoreError):  # the name was that of an earlier try
+        with suppress(RuntimeError):  # the name was that of an earlier try
             store.wait([f"{main_name}/{own_name}"], CONFIRMATION_TIMEOUT)
             return dist.PrefixStore(main_name, store)
     raise RuntimeError("no answer")
