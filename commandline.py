@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import math
 import os
 import platform
 import shlex
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from am import config, outputs
 from am.errors import InputError
 from am.executors import Executor, executor_of
+from am.parallel.settings import TIMEOUT_MINUTES
 
 if TYPE_CHECKING:
     from am.parallel.process_group import ProcessGroup
@@ -125,6 +127,12 @@ class Tool:
             help="ddp, gtc or bmuf: how the processes train one model, where torchrun starts "
             "several (parallel.method)",
         )
+        self.add_argument(
+            "--timeout-minutes",
+            type=positive_float,
+            default=TIMEOUT_MINUTES,
+            help="after which a process that does not answer counts as lost (%(default)g)",
+        )
 
     def add_seed(self) -> None:
         """Add ``--seed N``."""
@@ -171,7 +179,7 @@ class Tool:
                 # Imported here: torch takes a second, and most tools do without.
                 from am.parallel.process_group import join
 
-                self._group = join()
+                self._group = join(options.timeout_minutes)
             _start_log(self._group)
             log.info("%s", shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
             main(options)
@@ -311,6 +319,17 @@ def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, not '{text}'")
     return int(text)
+
+
+def positive_float(text: str) -> float:
+    """An option's value that must be a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not '{text}'")
+    return value
 
 
 def whole_number(text: str) -> int:

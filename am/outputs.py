@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -75,9 +76,30 @@ def start_partial(output: Path, expected_fingerprint: str, *, is_folder: bool) -
         return partial
     if _read_json(partial / STARTED_NAME) != expected_fingerprint:
         _remove(partial)
-    partial.mkdir(parents=True, exist_ok=True)
-    _write_json(partial / STARTED_NAME, expected_fingerprint)
+        partial.mkdir(parents=True)
+        _write_json(partial / STARTED_NAME, expected_fingerprint)
     return partial
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Where to write a file that then takes the place of ``path``, whole.
+
+    Killed at any point, or with a loss of power, the old file or the new one is there.
+    """
+    aside = path.with_name(f"{path.name}.tmp")
+    yield aside
+    flush_to_disk(aside)
+    aside.replace(path)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Have what a file holds outlast a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -149,9 +171,8 @@ def _read_json(path: Path) -> Any:
 
 
 def _write_json(path: Path, content: object) -> None:
-    aside = path.with_name(f"{path.name}.tmp")
-    aside.write_text(json.dumps(content, indent=1, default=str))
-    aside.replace(path)
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(content, indent=1, default=str))
 
 
 def _remove(path: Path) -> None:

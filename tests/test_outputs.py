@@ -198,6 +198,19 @@ def test_killed_while_finishing(
     assert {path.name for path in tmp_path.iterdir()} <= {"model", ".model.done.json"}
 
 
+def test_a_file_written_aside_is_the_old_one_until_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), outputs.written_aside(path) as aside:
+        aside.write_text("ne")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    with outputs.written_aside(path) as aside:
+        aside.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_sha256_of_file(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from am.errors import InputError
+from am.outputs import written_aside
 
 log = logging.getLogger(__name__)
 
@@ -138,9 +139,11 @@ class LowFrameRateFrontEnd(nn.Module):
     def save(self, folder: Path) -> None:
         """Write ``front_end.safetensors`` and ``front_end.json``."""
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.named_buffers()}
-        save_file(tensors, str(folder / "front_end.safetensors"))
+        with written_aside(folder / "front_end.safetensors") as aside:
+            save_file(tensors, str(aside))
         values = {"prior_frames": self.prior_frames, "frame_shift": self.frame_shift}
-        (folder / "front_end.json").write_text(json.dumps(values, indent=1))
+        with written_aside(folder / "front_end.json") as aside:
+            aside.write_text(json.dumps(values, indent=1))
 
     @staticmethod
     def load(folder: Path) -> LowFrameRateFrontEnd:

@@ -7,17 +7,20 @@ Povey et al. average Kaldi's last models as well).
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from am.errors import InputError
+from am.outputs import written_aside
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class WeightAverage:
         return kept
 
     def tidy(self, candidates: Sequence[list[float]]) -> None:
-        """Delete the weights of all other passes."""
+        """Delete the weights of all other passes than those of the candidates."""
         if not self._writes:
             return
         wanted = {self._path(int(pass_index)) for pass_index, _ in candidates}
@@ -98,18 +101,42 @@ class WeightAverage:
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
-    """Write a model's weights, aside and then renamed."""
-    aside = path.with_suffix(".tmp")
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, str(aside))
-    aside.replace(path)
+    """Write a model's weights with their SHA-256."""
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with written_aside(path) as aside:
+        save_file(weights, str(aside), {"sha256": _sha256_of_weights(weights)})
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """What :func:`save_weights` wrote, on the CPU.
+
+    Raises:
+        InputError: they are missing or damaged.
+    """
+    try:
+        with safe_open(str(path), "pt") as file:
+            sha256 = (file.metadata() or {}).get("sha256")
+        weights = load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: missing or damaged weights") from error
+    if _sha256_of_weights(weights) != sha256:
+        raise InputError(f"{path}: not the weights that were written (their SHA-256)")
+    return weights
 
 
 def mean_of_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
     """The mean of each tensor over files of weights, summed in float64."""
     sums: dict[str, Tensor] = {}
     for path in paths:
-        for name, tensor in load_file(str(path)).items():
+        for name, tensor in load_weights(path).items():
             exact = tensor.to(torch.float64)
             sums[name] = sums[name] + exact if name in sums else exact
     return {name: (total / len(paths)).float() for name, total in sums.items()}
+
+
+def _sha256_of_weights(weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].numpy().data)
+    return digest.hexdigest()

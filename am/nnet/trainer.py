@@ -6,13 +6,13 @@ the dev data are scored and a checkpoint is written.  The weights with the lowes
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from am.errors import InputError
@@ -21,9 +21,16 @@ from am.features.low_frame_rate import LowFrameRateFrontEnd
 from am.features.masking import mask_vectors
 from am.features.noise_mixing import mix_noise
 from am.nnet.averaging import WeightAverage, save_weights
-from am.nnet.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from am.nnet.checkpoint import (
+    CheckpointFolder,
+    SavedTraining,
+    TrainingState,
+    random_states,
+    restore_random_states,
+)
 from am.nnet.chunks import Chunk, chunk_logits, chunks_of, vectors_of_chunk
 from am.nnet.data import Batch
+from am.nnet.final_weights import load_final_weights
 from am.nnet.learning_rate import learning_rate_of_update
 from am.nnet.losses import (
     SoftLabelWeighting,
@@ -36,16 +43,13 @@ from am.nnet.optimizer import OptimizerStep
 from am.nnet.schedule import Pass
 from am.nnet.sources import DataSource
 from am.nnet.trainer_settings import TrainerSettings
-from am.nnet.training_log import TrainingLog
+from am.nnet.training_log import PassReport, TrainingLog
 from am.nnet.weight_noise import noisy_weights
 from am.parallel.gradient_exchange import JointBatch
 from am.parallel.make_worker import make_worker
 from am.parallel.settings import ParallelSettings
 
 log = logging.getLogger(__name__)
-
-# More padding than this is worth a word; more buckets bring it down.
-MAX_PADDING_SHARE = 0.1
 
 
 def frame_loss(logits: Tensor, batch: Batch, weighting: SoftLabelWeighting = "none") -> Tensor:
@@ -90,14 +94,19 @@ class Trainer:
         self._sources = sources
         self._dev = dev
         self._device = device
-        self._checkpoints = folder / "checkpoints"
-        self._checkpoints.mkdir(exist_ok=True)
-        self._last = self._checkpoints / "last.pt"
-        self._best = self._checkpoints / "best.safetensors"
+        self._folder = folder
         self._step = OptimizerStep(self.model, settings, device)
-        self._optimizer = self._step.optimizer
-        self._worker = make_worker(self.model, self._step, parallel or ParallelSettings())
-        self._average = WeightAverage(self._checkpoints, settings.averaging, self._worker.is_main)
+        parallel = parallel or ParallelSettings()
+        self._worker = make_worker(self.model, self._step, parallel)
+        group = self._worker.group
+        self._checkpoints = CheckpointFolder(
+            folder / "checkpoints", group, settings.keep_checkpoints
+        )
+        self._checkpoint_intervals = [settings.checkpoint_updates]
+        if group.is_distributed:
+            self._checkpoint_intervals.append(parallel.updates_between_checkpoints())
+        self._best = self._checkpoints.folder / "best.safetensors"
+        self._average = WeightAverage(self._checkpoints.folder, settings.averaging, group.is_main)
         self._chunk_size = vectors_of_chunk(
             settings.chunk_seconds, front_end.output_frame_shift, model
         )
@@ -105,17 +114,16 @@ class Trainer:
             raise InputError(
                 "trainer: chunk_seconds: a sequence criterion needs whole utterances; set it to 0"
             )
-        self._has_told_padding = False
         self._total_frames = sum(sources[one.source].num_frames for one in plan)
-        self.state = TrainingState(num_processes=self._worker.group.size)
+        self.state = TrainingState()
         self._worker.start([*sources.values(), dev], settings.seed)
-        if self._last.is_file():
-            self.state = load_checkpoint(self._last, model, self._optimizer)
-            self._step.restore_scale(self.state.loss_scale)
-            self._worker.restore(self._checkpoints, self.state)
+        saved = self._checkpoints.load()
+        if saved is not None:
+            self._restore(saved)
             log.info("going on after %d updates", self.state.num_updates)
         self._log = TrainingLog(
             folder,
+            len(plan),
             self._total_frames,
             self.state.frames_done,
             self.state.num_updates,
@@ -127,34 +135,19 @@ class Trainer:
         while self.state.pass_index < len(self._plan) and not self._stops_early():
             self._run_pass(self._plan[self.state.pass_index])
         self._log.close()
-        if not self._best.is_file():
+        if math.isinf(self.state.best_dev_loss):
             raise InputError(
                 f"{self._dev.manifest}: the dev loss was never finite; look at these features, or "
                 "choose a lower learning_rate"
             )
         self._load_final_weights()
+        self._average.tidy(self.state.candidates)
         self.model.eval()
         return self.state
 
     def _load_final_weights(self) -> None:
-        """The average of passes if it is asked for and no worse than the best pass, else that."""
-        candidates = self.state.candidates
-        if len(candidates) > 1:
-            self.model.load_state_dict(self._average.mean(candidates))
-            dev_loss, accuracy = self.evaluate()
-            is_kept = dev_loss <= self.state.best_dev_loss
-            log.info(
-                "average of passes %s: dev loss %.4f, dev frame accuracy %.2f %%, best pass "
-                "%.4f: %s",
-                ", ".join(str(int(pass_index) + 1) for pass_index, _ in candidates),
-                dev_loss,
-                100 * accuracy,
-                self.state.best_dev_loss,
-                "kept" if is_kept else "not kept",
-            )
-            if is_kept:
-                return
-        self.model.load_state_dict(load_file(str(self._best)))
+        """Choose by the dev loss; other criteria override this."""
+        load_final_weights(self.model, self._best, self._average, self.state, self.evaluate)
 
     def _stops_early(self) -> bool:
         state, patience = self.state, self.settings.patience
@@ -184,21 +177,44 @@ class Trainer:
                 ) from error
             state.batches_done += 1
             self._worker.after_batch(state)
-            every = self.settings.checkpoint_updates
-            is_due = is_due or (every > 0 and state.batches_done % every == 0)
+            is_due = is_due or any(
+                every > 0 and state.batches_done % every == 0
+                for every in self._checkpoint_intervals
+            )
             if is_due and self._worker.is_in_step:
                 self._save_checkpoint()
                 is_due = False
         self._worker.end_pass(state)
         self._end_pass(one)
         self._save_checkpoint()
-        self._average.tidy(state.candidates)
+        self._average.tidy(self._checkpoints.candidates())
 
     def _save_checkpoint(self) -> None:
         self.state.loss_scale = self._step.state_of_scale()
-        with self._worker.saving(self._checkpoints, self.state):
-            if self._worker.is_main:
-                save_checkpoint(self._last, self.model, self._optimizer, self.state)
+        shared = {
+            "model": self.model.state_dict(),
+            "state": dataclasses.asdict(self.state),
+            "worker": self._worker.shared_part(),
+        }
+        own = {
+            "random_states": random_states(self._device),
+            "worker": self._worker.own_part(),
+        }
+        self._checkpoints.save(self.state, SavedTraining(shared, own))
+
+    def _restore(self, saved: SavedTraining) -> None:
+        shared, own = saved.shared, saved.own
+        try:
+            self.model.load_state_dict(shared["model"])
+        except RuntimeError as error:
+            raise InputError(
+                f"{self._checkpoints.folder}: checkpoints of another network; delete this folder "
+                "to train from the start"
+            ) from error
+        self.state = TrainingState(**shared["state"])
+        self._step.restore_scale(self.state.loss_scale)
+        self._worker.restore(shared["worker"], own["worker"])
+        restore_random_states(own["random_states"], self._device)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Summed loss of a batch's frames, of logits (N, P); other criteria override this."""
@@ -296,7 +312,7 @@ class Trainer:
         log.warning("loss or gradient is not finite, batch skipped: %s", cuts)
         if self.state.skipped_in_a_row >= self.settings.max_skipped_in_a_row:
             raise InputError(
-                f"{self._checkpoints.parent}: {self.state.skipped_in_a_row} batches in a row "
+                f"{self._folder}: {self.state.skipped_in_a_row} batches in a row "
                 f"without a finite loss, the last of cuts {cuts}: look at their features, or "
                 "choose a lower learning_rate"
             )
@@ -317,46 +333,17 @@ class Trainer:
         state.candidates = self._average.add(
             self.model, state.pass_index, dev_loss, state.candidates
         )
-        train_loss = state.pass_loss / max(state.pass_frames, 1)
-        speed = self._log.frames_per_second(state.frames_done)
-        padding = state.pass_padding / max(state.pass_vectors, 1)
-        learning_rate = self._step.learning_rate
-        log.info(
-            "pass %d of %d, %s: train loss %.4f, dev loss %.4f, dev frame accuracy %.2f %%, "
-            "learning rate %.2g, %.0f frames/s, padding %.1f %%",
-            state.pass_index + 1,
-            len(self._plan),
-            one.source,
-            train_loss,
-            dev_loss,
-            100 * accuracy,
-            learning_rate,
-            speed,
-            100 * padding,
+        report = PassReport(
+            number=state.pass_index + 1,
+            source=one.source,
+            train_loss=state.pass_loss / max(state.pass_frames, 1),
+            dev_loss=dev_loss,
+            dev_frame_accuracy=accuracy,
+            learning_rate=self._step.learning_rate,
+            skipped_batches=state.skipped_batches,
+            padding=state.pass_padding / max(state.pass_vectors, 1),
         )
-        if padding > MAX_PADDING_SHARE and not self._has_told_padding:
-            self._has_told_padding = True
-            log.warning(
-                "%.1f %% of the batches of %s are padding; more batching.num_buckets, or longer "
-                "batches, make it less",
-                100 * padding,
-                one.source,
-            )
-        self._log.end_of_pass(
-            {
-                "pass": state.pass_index + 1,
-                "source": one.source,
-                "train_loss": train_loss,
-                "dev_loss": dev_loss,
-                "dev_frame_accuracy": accuracy,
-                "learning_rate": learning_rate,
-                "frames_per_second": round(speed, 1),
-                "skipped_batches": state.skipped_batches,
-                "padding": round(padding, 4),
-                **self._worker.traffic(),
-            },
-            state.num_updates,
-        )
+        self._log.end_of_pass(report, state.frames_done, state.num_updates, self._worker.traffic())
         state.pass_index += 1
         state.batches_done = state.pass_frames = 0
         state.pass_vectors = state.pass_padding = 0

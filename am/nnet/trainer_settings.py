@@ -40,6 +40,8 @@ class TrainerSettings:
         patience: end after so many evaluations without a new best; 0 never ends early.
         max_skipped_in_a_row: stop after so many batches without a finite loss and gradient.
         checkpoint_updates: also write a checkpoint every so many batches; 0 after passes alone.
+        keep_checkpoints: how many of the last checkpoints stay: where one is damaged, the one
+            before it is taken.
         cpu_threads: threads of an operation on a CPU.  A second one makes LSTMs of some hundred
             cells slower, and many times slower while other work shares the machine.
         masking: SpecAugment's masks.
@@ -66,6 +68,7 @@ class TrainerSettings:
     patience: int = 0
     max_skipped_in_a_row: int = 10
     checkpoint_updates: int = 0
+    keep_checkpoints: int = 2
     cpu_threads: int = 1
     masking: MaskingSettings = field(default_factory=MaskingSettings)
     max_frequency_warp: float = 0.0
@@ -77,3 +80,7 @@ class TrainerSettings:
             raise InputError(f"trainer: weight_noise must be at least 0, not {self.weight_noise}")
         if self.chunk_seconds < 0.0:
             raise InputError(f"trainer: chunk_seconds must be at least 0, not {self.chunk_seconds}")
+        if self.keep_checkpoints < 1:
+            raise InputError(
+                f"trainer: keep_checkpoints must be at least 1, not {self.keep_checkpoints}"
+            )

@@ -108,15 +108,18 @@ class BlockWorker(Worker):
         """(n,) of the model, a copy."""
         return torch.cat([parameter.detach().flatten() for parameter in self._model.parameters()])
 
-    def _common_part(self) -> dict[str, Any]:
+    def shared_part(self) -> dict[str, Any]:
+        """What the filter remembers."""
         return {"blocks": self._blocks, "filter": self._filter.state()}
 
-    def _own_part(self) -> dict[str, Any]:
+    def own_part(self) -> dict[str, Any]:
+        """The optimiser, of which each process has one of its own."""
         return {"optimizer": self._step.optimizer.state_dict()}
 
-    def _restore_parts(self, common: dict[str, Any], own: dict[str, Any]) -> None:
-        self._blocks = common["blocks"]
-        self._filter.restore(common["filter"])
+    def restore(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
+        """See :class:`am.parallel.worker.Worker`."""
+        self._blocks = shared["blocks"]
+        self._filter.restore(shared["filter"])
         self._step.optimizer.load_state_dict(own["optimizer"])
 
 

@@ -5,9 +5,11 @@ Small numbers travel on the CPU (gloo), tensors of a GPU through NCCL.
 
 from __future__ import annotations
 
+import math
 import os
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -16,13 +18,19 @@ import torch.distributed as dist
 from torch import Tensor
 
 from am.errors import InputError
+from am.parallel.settings import TIMEOUT_MINUTES
 
 Value = TypeVar("Value")
 
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # The others wait this long while the main process checks the data of a whole corpus.
-TIMEOUT = timedelta(hours=4)
+MAIN_FIRST_TIMEOUT = timedelta(hours=4)
+# Machines of a job may start one after the other.
+JOIN_TIMEOUT = timedelta(minutes=30)
 FAILURES_KEY = "megahour/failures"
+MAIN_FIRST_KEY = "megahour/main_first"
+MAIN_NAME_KEY = "megahour/main_name"
+CONFIRMATION_TIMEOUT = timedelta(seconds=1)
 
 
 class ProcessGroup:
@@ -32,7 +40,7 @@ class ProcessGroup:
         rank: which one it is, from 0, the main one.
         size: how many there are.
         local_rank: which one it is on its machine.
-        store: what the processes tell each other failures through.
+        store: what the processes tell each other failures through, and when one has finished.
 
     Attributes:
         bytes_sent: what this process has handed to the others so far, each value counted once.
@@ -44,6 +52,7 @@ class ProcessGroup:
         self.local_rank = local_rank
         self.bytes_sent = 0
         self._store = store
+        self._times_main_first = 0
         self._is_joined = dist.is_available() and dist.is_initialized()
 
     @property
@@ -116,12 +125,19 @@ class ProcessGroup:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """What stands in it is done by the main process; when it has finished, by the others."""
-        if not self.is_main:
-            self.from_main(None)
+        """What stands in it is done by the main process; when it has finished, by the others.
+
+        It may take longer than an answer of another process.
+        """
+        self._times_main_first += 1
+        key = f"{MAIN_FIRST_KEY}/{self._times_main_first}"
+        if self._is_joined and not self.is_main:
+            with _lost_processes():
+                self._store.wait([key], MAIN_FIRST_TIMEOUT)
         yield
-        if self.is_main:
-            self.from_main(None)
+        if self._is_joined and self.is_main:
+            with _lost_processes():
+                self._store.set(key, "finished")
 
     def fails_first(self) -> bool:
         """Whether no other process has failed yet; the first one's message is the one to show."""
@@ -134,9 +150,15 @@ class ProcessGroup:
 
     def leave(self) -> None:
         """When all is done."""
+        global _joined
         if self._is_joined:
             dist.destroy_process_group()
             self._is_joined = False
+            _joined = None
+
+
+# The group that this process has joined.
+_joined: ProcessGroup | None = None
 
 
 def started_by_torchrun() -> bool:
@@ -144,35 +166,60 @@ def started_by_torchrun() -> bool:
     return all(name in os.environ for name in TORCHRUN_VARIABLES)
 
 
-def join() -> ProcessGroup:
+def join(timeout_minutes: float = TIMEOUT_MINUTES) -> ProcessGroup:
     """Join the group that torchrun's environment variables tell of; without them, be alone.
+
+    Args:
+        timeout_minutes: after which a process that does not answer counts as lost.
 
     Raises:
         InputError: the other processes cannot be reached.
     """
+    global _joined
     if not started_by_torchrun():
         return ProcessGroup()
+    timeout = timedelta(minutes=timeout_minutes)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
-        store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+        store, rank, size = next(dist.rendezvous("env://", timeout=JOIN_TIMEOUT))
+        store = _fresh_store(store, rank, size, JOIN_TIMEOUT)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise InputError(
             f"torchrun: the main process cannot be reached at {place}: {error}"
         ) from error
-    return ProcessGroup(rank, size, _local_rank(), store)
+    _joined = ProcessGroup(rank, size, int(os.environ.get("LOCAL_RANK", "0")), store)
+    return _joined
+
+
+def _fresh_store(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
+    """A part of the store in which no earlier try of torchrun's has left anything.
+
+    torchrun keeps its store when it starts the processes again, and gloo would look for the
+    addresses of dead ones.  So the main process makes up a name, and each other process one of its
+    own, by which the main process confirms that both are of the same try.
+    """
+    own_name = uuid.uuid4().hex
+    if rank == 0:
+        store.set(MAIN_NAME_KEY, own_name)
+        for other in range(1, size):
+            key = f"{own_name}/{other}"
+            store.wait([key], timeout)
+            store.set(f"{own_name}/{store.get(key).decode()}", "confirmed")
+        return dist.PrefixStore(own_name, store)
+    for _ in range(math.ceil(timeout / CONFIRMATION_TIMEOUT)):
+        main_name = store.get(MAIN_NAME_KEY).decode()
+        store.set(f"{main_name}/{rank}", own_name)
+        with suppress(RuntimeError):  # the name was that of an earlier try
+            store.wait([f"{main_name}/{own_name}"], CONFIRMATION_TIMEOUT)
+            return dist.PrefixStore(main_name, store)
+    raise RuntimeError("no answer")
 
 
 def current_group() -> ProcessGroup:
     """The group that this process has joined, or it alone."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return ProcessGroup()
-    return ProcessGroup(dist.get_rank(), dist.get_world_size(), _local_rank())
-
-
-def _local_rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return _joined or ProcessGroup()
 
 
 def _first_line(error: Exception) -> str:
@@ -192,6 +239,7 @@ def _lost_processes() -> Iterator[None]:
         raise
     except RuntimeError as error:
         raise InputError(
-            "another process of this training has ended or does not answer; look for its own "
-            f"message, also on the other machines ({_first_line(error)})"
+            "another process of this training has ended, or has not answered within "
+            "--timeout-minutes; look for its own message, also on the other machines; the same "
+            f"command goes on from the last checkpoint ({_first_line(error)})"
         ) from error

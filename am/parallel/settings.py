@@ -10,6 +10,9 @@ from am.errors import InputError
 Method = Literal["ddp", "gtc", "bmuf"]
 METHODS: tuple[Method, ...] = get_args(Method)
 BlockGain = Literal["paper", "damped_mean", "damped_sum"]
+UPDATES_BETWEEN_CHECKPOINTS = 500
+# After which a process that does not answer counts as lost.
+TIMEOUT_MINUTES = 30.0
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,15 @@ class ParallelSettings:
         method: ``ddp``: gradients are averaged in every update; ``gtc``: the same, compressed;
             ``bmuf``: each process trains alone for a block of batches, then models are merged.
         bucket_megabytes: gradients are sent in pieces of about this size (ddp, gtc).
+        checkpoint_updates: a checkpoint is also due every so many batches of each process, with
+            bmuf at the end of a block; 0: never; None: after every block with bmuf, else every
+            500.  ``trainer.checkpoint_updates`` counts besides.
         gtc, bmuf: of these methods.
     """
 
     method: Method = "ddp"
     bucket_megabytes: float = 25.0
+    checkpoint_updates: int | None = None
     gtc: GtcSettings = field(default_factory=GtcSettings)
     bmuf: BmufSettings = field(default_factory=BmufSettings)
 
@@ -125,3 +132,13 @@ class ParallelSettings:
             raise InputError(
                 f"parallel: bucket_megabytes must be above 0, not {self.bucket_megabytes}"
             )
+        if self.checkpoint_updates is not None and self.checkpoint_updates < 0:
+            raise InputError(
+                f"parallel: checkpoint_updates must be at least 0, not {self.checkpoint_updates}"
+            )
+
+    def updates_between_checkpoints(self) -> int:
+        """Batches of each process until another checkpoint is due; 0: none is."""
+        if self.checkpoint_updates is not None:
+            return self.checkpoint_updates
+        return self.bmuf.sync_interval if self.method == "bmuf" else UPDATES_BETWEEN_CHECKPOINTS

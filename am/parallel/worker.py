@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +25,6 @@ from am.parallel.gradient_exchange import (
     GradientExchange,
     JointBatch,
 )
-from am.parallel.process_checkpoint import load_parts, saving_part
 from am.parallel.process_group import ProcessGroup
 from am.parallel.settings import ParallelSettings
 from am.parallel.sharing import Share
@@ -152,43 +149,17 @@ class Worker:
         self.group.bytes_sent = self._rounds_of_traffic = 0
         return {"megabytes_sent": round(megabytes, 6)}
 
-    @contextmanager
-    def saving(self, folder: Path, state: TrainingState) -> Iterator[None]:
-        """Around the writing of a checkpoint: each process's own part goes beside it."""
-        if not self.group.is_distributed:
-            yield
-            return
-        values = {"own": self._own_part()}
-        if self.is_main:
-            values["common"] = self._common_part()
-        with saving_part(folder, self.group, state, values):
-            yield
+    def shared_part(self) -> dict[str, Any]:
+        """For a checkpoint: what all processes have alike, beside the model."""
+        return {"optimizer": self._step.optimizer.state_dict()}
 
-    def restore(self, folder: Path, state: TrainingState) -> None:
-        """Put this process's part of a checkpoint back.
-
-        Raises:
-            InputError: it is of another number of processes, or missing.
-        """
-        if state.num_processes != self.group.size:
-            raise InputError(
-                f"{folder}: a training of {state.num_processes} processes, now there are "
-                f"{self.group.size}; go on with as many, or give --redo"
-            )
-        if self.group.is_distributed:
-            main, own = load_parts(folder, self.group, state)
-            self._restore_parts(main["common"], own["own"])
-
-    def _common_part(self) -> dict[str, Any]:
-        """What all processes know, beside the model."""
+    def own_part(self) -> dict[str, Any]:
+        """For a checkpoint: what only this process has."""
         return {}
 
-    def _own_part(self) -> dict[str, Any]:
-        """What only this process knows."""
-        return {}
-
-    def _restore_parts(self, common: dict[str, Any], own: dict[str, Any]) -> None:
+    def restore(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
         """Put both parts back."""
+        self._step.optimizer.load_state_dict(shared["optimizer"])
 
 
 class SynchronousWorker(Worker):
@@ -222,8 +193,11 @@ class SynchronousWorker(Worker):
         """The sum of the counts of all processes."""
         return int(self.group.gather(torch.tensor([count])).sum())
 
-    def _own_part(self) -> dict[str, Any]:
+    def own_part(self) -> dict[str, Any]:
+        """What the exchange keeps back."""
         return self._exchange.state()
 
-    def _restore_parts(self, common: dict[str, Any], own: dict[str, Any]) -> None:
+    def restore(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
+        """See :class:`Worker`."""
+        super().restore(shared, own)
         self._exchange.restore(own)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from am.errors import InputError
-from am.nnet.checkpoint import TrainingState, load_checkpoint
 from am.nnet.data import Batch
 from am.nnet.losses import hard_label_loss
 from am.nnet.schedule import Pass
@@ -106,12 +105,9 @@ class SequenceTrainer(Trainer):
         self._keep = keep
         self._totals = self._nothing()
 
-    def run(self) -> TrainingState:
-        """Train to the plan's end and leave the weights that are kept in the model."""
-        state = super().run()
-        if self._keep == "last":
-            return load_checkpoint(self._last, self.model, self._optimizer)
-        return state
+    def _load_final_weights(self) -> None:
+        if self._keep == "best":
+            super()._load_final_weights()
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Summed loss of a batch's frames."""

@@ -46,6 +46,11 @@ def kill_at_updates(monkeypatch: pytest.MonkeyPatch, *updates: int) -> None:
     monkeypatch.setattr(Trainer, "update", killed)
 
 
+def checkpoints_of(output: Path) -> list[Path]:
+    """The checkpoints of a training, the last one last."""
+    return sorted((output / "checkpoints").glob("pass-*"))
+
+
 def make_senones(folder: Path) -> Path:
     """A senone folder with a tree of ``NUM_PDFS`` leaves."""
     folder.mkdir(parents=True)

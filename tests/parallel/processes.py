@@ -12,6 +12,7 @@ import torch
 import torch.multiprocessing
 
 from am.parallel.process_group import ProcessGroup, join
+from am.parallel.settings import TIMEOUT_MINUTES
 
 
 def free_port() -> int:
@@ -23,7 +24,11 @@ def free_port() -> int:
 
 
 def run_processes(
-    folder: Path, num_processes: int, function: Callable[..., Any], *arguments: Any
+    folder: Path,
+    num_processes: int,
+    function: Callable[..., Any],
+    *arguments: Any,
+    timeout_minutes: float = TIMEOUT_MINUTES,
 ) -> list[Any]:
     """The results, tensors or plain values, of ``function(group, *arguments)`` on each process.
 
@@ -32,9 +37,12 @@ def run_processes(
     # A forked process need not import torch again, but cannot use a GPU.
     method = "spawn" if torch.cuda.is_available() else "fork"
     torch.multiprocessing.start_processes(
-        _run, (num_processes, free_port(), folder, function, arguments), num_processes, True,
+        _run,
+        (num_processes, free_port(), folder, function, arguments, timeout_minutes),
+        num_processes,
+        True,
         start_method=method,
-    )  # fmt: skip
+    )
     return [torch.load(_result_path(folder, rank)) for rank in range(num_processes)]
 
 
@@ -45,6 +53,7 @@ def _run(
     folder: Path,
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
+    timeout_minutes: float,
 ) -> None:
     torch.set_num_threads(1)
     os.environ |= {
@@ -54,7 +63,7 @@ def _run(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    group: ProcessGroup = join()
+    group: ProcessGroup = join(timeout_minutes)
     torch.save(function(group, *arguments), _result_path(folder, rank))
     group.leave()
 

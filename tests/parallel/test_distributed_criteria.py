@@ -14,7 +14,7 @@ from am.nnet.trainer_settings import TrainerSettings
 from am.parallel.settings import GtcSettings, ParallelSettings
 from am.sequence.denominator import DenominatorSettings, make_denominator_lattices
 from am.sequence.training import SequenceSettings, train_sequence
-from tests.nnet.small_data import LSTM, TRAINER, SmallTask, make_labels
+from tests.nnet.small_data import LSTM, TRAINER, SmallTask, checkpoints_of, make_labels
 from tests.parallel.processes import run_processes
 from tests.sequence.small_task import make_small_task
 
@@ -72,7 +72,7 @@ def test_smbr_in_two_processes(tmp_path):
         epochs=2, trainer=TrainerSettings(warm_up_updates=1), batching=BATCHING, parallel=GTC
     )
     run_processes(tmp_path, 2, sequence, task, lattices, output, settings)
-    last = torch.load(output / "checkpoints" / "last.pt")["model"]
+    last = torch.load(checkpoints_of(output)[-1] / "training.pt")["model"]
     kept = load_network(output).model.state_dict()
     assert all(torch.equal(kept[name], last[name]) for name in kept)
     assert json.loads((output / "summary.json").read_text())["updates"] > 4

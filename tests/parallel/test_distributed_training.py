@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from am.nnet.data import BatchingSettings
 from am.nnet.trainer import Trainer
 from am.parallel.settings import BmufSettings, GtcSettings, ParallelSettings
 from am.storage import RaggedStore
-from tests.nnet.small_data import LSTM, TRAINER, SmallTask
+from tests.nnet.small_data import LSTM, TRAINER, SmallTask, checkpoints_of
 from tests.parallel.processes import run_processes
 
 GTC = ParallelSettings("gtc", gtc=GtcSettings(density=0.05, dense_updates=2))
@@ -118,8 +120,11 @@ def test_data_are_shared_and_models_equal_after_every_exchange(task, parallel, c
         assert len(is_equal) >= 4
         assert all(is_equal)
     assert json.loads((output / "summary.json").read_text())["frames"] == 2 * task_frames(task)
-    parts = (output / "checkpoints").glob("process-*.pt")
-    assert sorted(path.name[:12] for path in parts) == ["process-0000", "process-0001"]
+    checkpoints = checkpoints_of(output)
+    assert len(checkpoints) == 2
+    for checkpoint in checkpoints:
+        names = ["checkpoint.json", "process-0000.pt", "process-0001.pt", "training.pt"]
+        assert sorted(path.name for path in checkpoint.iterdir()) == names
 
 
 def task_frames(task):
@@ -127,32 +132,39 @@ def task_frames(task):
     return sum(store.num_frames(cut_id) for cut_id in store)
 
 
-def killed(group, task, output, settings):
-    """Process 1 fails in the middle of the second pass; the other must end as well."""
+def killed(group, task, output, settings, ranks):
+    """These processes are killed in the second pass, between the exchanges of the last block."""
     update = Trainer.update
     count = 0
 
-    def fail_once(self, batch, one):
+    def killed_update(self, batch, one):
         nonlocal count
         count += 1
-        if count == 7 and group.rank == 1:
-            raise KeyboardInterrupt
+        if count == 8 and group.rank in ranks:
+            os.kill(os.getpid(), signal.SIGKILL)
         update(self, batch, one)
 
-    Trainer.update = fail_once
+    Trainer.update = killed_update
     train(group, task, output, settings)
 
 
-@pytest.mark.parametrize("parallel", METHODS, ids=NAMES)
-def test_a_killed_training_goes_on_exactly(task, parallel):
+@pytest.mark.parametrize(
+    ("parallel", "ranks"),
+    list(zip(METHODS, [(1,), (0, 1), (0,), (0, 1)], strict=True)),
+    ids=NAMES,
+)
+def test_a_killed_training_goes_on_exactly(task, parallel, ranks):
     straight, interrupted = task.output("straight"), task.output("interrupted")
-    settings = dataclasses.replace(SETTINGS, parallel=parallel)
+    trainer = dataclasses.replace(SETTINGS.trainer, checkpoint_updates=0)
+    if parallel.method != "bmuf":
+        parallel = dataclasses.replace(parallel, checkpoint_updates=3)
+    settings = dataclasses.replace(SETTINGS, trainer=trainer, parallel=parallel)
     run_processes(task.folder, 2, train, task, straight, settings)
     with pytest.raises(Exception, match=r"another process of this training|terminated|signal"):
-        run_processes(task.folder, 2, killed, task, interrupted, settings)
-    before = torch.load(interrupted / "checkpoints" / "last.pt")["state"]
-    assert before["batches_done"] > 0
-    if parallel is METHODS[0]:
+        run_processes(task.folder, 2, killed, task, interrupted, settings, ranks)
+    exchanged = 2 if parallel.method == "bmuf" else 3
+    assert checkpoints_of(interrupted)[-1].name == f"pass-00001-batch-{exchanged:08d}"
+    if parallel.method == "ddp":
         with pytest.raises(Exception, match="a training of 2 processes, now there are 1"):
             run_processes(task.folder, 1, train, task, interrupted, settings)
     run_processes(task.folder, 2, train, task, interrupted, settings)
@@ -178,13 +190,3 @@ def test_other_data_on_another_machine_are_noticed(task):
     arguments = (train_on_other_data, [task, other], task.output("network"))
     with pytest.raises(Exception, match="the processes read different data"):
         run_processes(task.folder, 2, *arguments)
-
-
-def test_a_missing_part_of_a_checkpoint_is_named(task):
-    output = task.output("network")
-    run_processes(task.folder, 2, train, task, output, SETTINGS)
-    (part,) = (output / "checkpoints").glob("process-0001-*.pt")
-    part.unlink()
-    # The main process may meet the other's end first.
-    with pytest.raises(Exception, match=f"{part.name}: no readable part|another process of this"):
-        run_processes(task.folder, 2, train, task, output, SETTINGS)

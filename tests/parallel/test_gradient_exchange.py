@@ -112,7 +112,7 @@ def compressed_updates(group):
         worker.backward(loss, len(pdf_ids))
         received += gradient_of(model)
         step.update()
-    residual = torch.cat(worker._own_part()["residuals"])
+    residual = torch.cat(worker.own_part()["residuals"])
     return received, residual, own, weights_of(model)
 
 
@@ -134,11 +134,11 @@ def a_bad_gradient_on_one(group, method):
     norms = []
     for factor in (1.0, float("inf") if group.rank == 1 else 1.0):
         vectors, lengths, pdf_ids = data_of(group.rank)
-        before = worker._own_part()
+        before = worker.own_part()
         kept = [residual.clone() for residual in before.get("residuals", [])]
         joint = worker.backward(mean_loss(model, vectors, lengths, pdf_ids) * factor, len(pdf_ids))
         norms.append([*joint.numbers()[1:]])
-    after = worker._own_part().get("residuals", [])
+    after = worker.own_part().get("residuals", [])
     return norms, all(map(torch.equal, kept, after))
 
 
@@ -176,7 +176,7 @@ def trained_with_bmuf(group, settings):
     step = OptimizerStep(model, SGD, CPU)
     worker = BlockWorker(group, model, step, settings)
     worker.start([], seed=1)
-    state = TrainingState(num_processes=group.size)
+    state = TrainingState()
     worker._before = [0.0] * 5
     for index in range(STEPS):
         local_step(model, step, group.rank, index)

@@ -5,6 +5,7 @@ import pytest
 from am.config import load_settings
 from am.errors import InputError
 from am.nnet.cross_entropy import CrossEntropySettings, StudentSettings
+from am.parallel.settings import BmufSettings, ParallelSettings
 from am.sequence.training import SequenceSettings
 
 LSTM = ["lstm.num_layers=1", "lstm.cells=4", "lstm.bidirectional=false"]
@@ -27,6 +28,8 @@ def test_every_training_has_the_section(settings_class, others):
     [
         ("parallel.method=easgd", "method must be one of ddp, gtc, bmuf, not 'easgd'"),
         ("parallel.bucket_megabytes=0", "bucket_megabytes must be above 0, not 0.0"),
+        ("parallel.checkpoint_updates=-1", "checkpoint_updates must be at least 0, not -1"),
+        ("trainer.keep_checkpoints=0", "keep_checkpoints must be at least 1, not 0"),
         ("parallel.gtc.threshold=-1", "gtc: threshold must be at least 0, not -1.0"),
         ("parallel.gtc.density=0", "gtc: density must be above 0 and below 1, not 0.0"),
         ("parallel.gtc.dense_updates=-1", "gtc: dense_updates must be at least 0, not -1"),
@@ -43,3 +46,10 @@ def test_wrong_settings_are_named(override, message):
     with pytest.raises(InputError, match=message) as caught:
         load_settings(SequenceSettings, None, [override])
     assert "\n" not in str(caught.value)
+
+
+def test_by_default_a_block_is_the_most_that_a_failure_costs():
+    bmuf = ParallelSettings("bmuf", bmuf=BmufSettings(sync_interval=7))
+    assert bmuf.updates_between_checkpoints() == 7
+    assert ParallelSettings("gtc").updates_between_checkpoints() == 500
+    assert ParallelSettings("bmuf", checkpoint_updates=0).updates_between_checkpoints() == 0
