@@ -82,7 +82,7 @@ estimate_transforms() {
 }
 
 run_recipe_stages() {
-  local set teacher=teacher_ce gmm=tri2
+  local set teacher=teacher_ce gmm=tri2 where=(--executor "$executor" --device "$device")
   if [ "$sat" = true ]; then gmm=tri3; fi
   if [ "$smbr" = true ]; then teacher=teacher_smbr; fi
 
@@ -115,30 +115,30 @@ run_recipe_stages() {
   fi
 
   if begin_stage 3 "GMM-HMM: monophones"; then
-    steps/train_mono.py --config "$(settings mono.yaml)" --seed "$seed" --device "$device" \
+    steps/train_mono.py --config "$(settings mono.yaml)" --seed "$seed" "${where[@]}" \
       "$data/labeled/mfcc" "$data/lang" "$exp/mono"
-    steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/mono" "$exp/mono_ali"
+    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/mono" "$exp/mono_ali"
   fi
 
   if begin_stage 4 "GMM-HMM: triphones on deltas"; then
-    steps/train_deltas.py --config "$(settings tri1.yaml)" --seed "$seed" --device "$device" \
+    steps/train_deltas.py --config "$(settings tri1.yaml)" --seed "$seed" "${where[@]}" \
       "$data/labeled/mfcc" "$data/lang" "$exp/mono_ali" "$exp/tri1"
-    steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri1" "$exp/tri1_ali"
+    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/tri1" "$exp/tri1_ali"
   fi
 
   if begin_stage 5 "GMM-HMM: triphones on LDA+MLLT, adapted to speakers"; then
-    steps/train_lda_mllt.py --config "$(settings tri2.yaml)" --seed "$seed" --device "$device" \
+    steps/train_lda_mllt.py --config "$(settings tri2.yaml)" --seed "$seed" "${where[@]}" \
       "$data/labeled/mfcc" "$data/lang" "$exp/tri1_ali" "$exp/tri2"
-    steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali"
+    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali"
     if [ "$sat" = true ]; then
-      steps/train_sat.py --config "$(settings tri3.yaml)" --seed "$seed" --device "$device" \
+      steps/train_sat.py --config "$(settings tri3.yaml)" --seed "$seed" "${where[@]}" \
         "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali" "$exp/tri3"
-      steps/align_fmllr.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri3" \
+      steps/align_fmllr.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/tri3" \
         "$exp/tri3_ali"
-      steps/align_fmllr.py --device "$device" "$data/dev/mfcc" "$data/lang" "$exp/tri3" \
+      steps/align_fmllr.py "${where[@]}" "$data/dev/mfcc" "$data/lang" "$exp/tri3" \
         "$exp/tri3_ali_dev"
     else
-      steps/align.py --device "$device" "$data/dev/mfcc" "$data/lang" "$exp/tri2" \
+      steps/align.py "${where[@]}" "$data/dev/mfcc" "$data/lang" "$exp/tri2" \
         "$exp/tri2_ali_dev"
     fi
   fi

@@ -102,7 +102,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def align(folders: Path, output: Path, **others: Path) -> None:
     named = {name: folders / name for name in ("data", "lang", "senones", "network")} | others
     output.mkdir(exist_ok=True)
-    align_network(*named.values(), output, SETTINGS, "cpu")
+    align_network(*named.values(), output, SETTINGS, torch.device("cpu"))
 
 
 def phone_paths(lang: Lang, text: str) -> list[tuple[tuple[int, ...], float]]:
