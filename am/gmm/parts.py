@@ -42,6 +42,7 @@ def map_parts(
     folder: Path,
     executor: Executor,
     device: torch.device,
+    *,
     in_threads: bool = True,
 ) -> Iterator[Arrays]:
     """``work(state, part)`` for each of ``parts``, the results in their order.
@@ -55,8 +56,8 @@ def map_parts(
         folder: named as the pass; holds what workers read, and the results until all are read.
         executor: what does the work.
         device: where the state's tensors live.
-        in_threads: on this machine, by threads: passes are so many and short that starting
-            processes for each took 40 % more CPU time in a training on half an hour of speech.
+        in_threads: on this machine, by threads: passes are so many and so short that starting
+            processes for each of them costs measurably more CPU time.
 
     Raises:
         InputError: parts failed, after the others were done; it names them.
