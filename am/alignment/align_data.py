@@ -61,6 +61,7 @@ def align_data(
         raise InputError(f"{data_folder}: holds {description.kind}; give MFCC for a GMM")
     normalisation = gather_normalisation(data_folder, executor)
     GmmFrontEnd.open(model_folder, data_folder, transforms, normalisation)
+    output.mkdir(parents=True, exist_ok=True)
     normalisation.save(output / NORMALISATION_NAME)
     make_aligner = partial(
         _make_aligner,

@@ -84,7 +84,7 @@ def write_alignments(
     """
     shards = enumerate(chunks(open_feature_data(data_folder), CUTS_A_SHARD))
     num_shards = -(-count_cuts(data_folder) // CUTS_A_SHARD)
-    (output / PARTS_NAME).mkdir(exist_ok=True)
+    (output / PARTS_NAME).mkdir(parents=True, exist_ok=True)
     make_shards(
         _align_shard,
         partial(_State.make, make_aligner, output),
