@@ -13,6 +13,8 @@
 #   --device auto|cpu|cuda      where the GMMs and networks are trained
 #   --jobs N                    processes of the data-parallel steps (cmd.sh)
 #   --executor WHERE            where they work: local:N, dask:tcp://HOST:PORT, slurm, sge (cmd.sh)
+#   --processes N               processes that train each network, started by torchrun
+#   --parallel ddp|gtc|bmuf     how they share it (docs/distributed_training.md)
 #   --seed N                    seed of the corpus and of every random choice
 #   --top-k N                   teacher logits stored a frame
 #   --parallel-data true|false  the teacher labels clean copies of the unlabelled speech, so that the
@@ -33,6 +35,8 @@ redo=false
 device=auto
 jobs=
 executor=
+processes=1
+parallel=ddp
 seed=1
 top_k=20
 parallel_data=true

@@ -99,6 +99,7 @@ class DaskExecutor:
         share_state: bool,
         at_most: int | None = None,
         several_threads: bool = False,
+        in_threads: bool = False,
     ) -> Iterator[Workers]:
         """See :meth:`am.executors.Executor.workers`; a worker computes with one thread.
 

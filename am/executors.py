@@ -53,6 +53,7 @@ class Executor(Protocol):
         share_state: bool,
         at_most: int | None = None,
         several_threads: bool = False,
+        in_threads: bool = False,
     ) -> AbstractContextManager[Workers]:
         """Workers for ``work(state, item)``, each with one state from ``make_state()``.
 
@@ -61,9 +62,12 @@ class Executor(Protocol):
             make_state: picklable; on another machine it reads what it needs from paths.
             share_state: processes of this machine may be forks that share one state; not where it
                 holds CUDA tensors, or OpenMP was used.
-            at_most: items there will be, if known: more workers than that are not needed.
+            at_most: more processes of this machine are of no use: items there will be, if known,
+                or 1 where they would share a GPU.
             several_threads: the work is large operations of torch, so that processes of this
                 machine share its threads; otherwise each computes with one.
+            in_threads: the work is short and mostly operations that let other threads run, so that
+                it is done by threads in place of processes of this machine.
 
         Raises:
             InputError: there are none to be had.

@@ -7,16 +7,19 @@ import multiprocessing
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Executor as Pool
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 import torch
 
 from am.executors import Executor, WorkerKilledError, Workers, WorkersLostError, error_of, reason_of
+from am.threads import unsplit_operations
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ def map_chunks(
     *,
     chunk_size: int,
     device: torch.device,
+    at_most: int | None = None,
+    in_threads: bool = False,
 ) -> Iterator[Result]:
     """``work(state, chunk)`` for each chunk of ``items``, the results in the items' order.
 
@@ -45,16 +50,19 @@ def map_chunks(
         executor: what does the work.
         chunk_size: items a call of ``work``.
         device: where the state's tensors live.
+        at_most, in_threads: see :meth:`am.executors.Executor.workers`.
 
     Raises:
         InputError: the process that worked on a chunk was killed, on a cluster several times; the
             log names the chunk's cuts.
     """
     share_state = device.type == "cpu"
-    with executor.workers(work, make_state, share_state=share_state) as workers:
+    with executor.workers(
+        work, make_state, share_state=share_state, at_most=at_most, in_threads=in_threads
+    ) as workers:
         waiting: deque[tuple[list[Item], Future[Result]]] = deque()
         try:
-            for chunk in _chunks(items, chunk_size):
+            for chunk in chunks(items, chunk_size):
                 waiting.append((chunk, workers.submit(chunk)))
                 if len(waiting) >= max(1, CHUNKS_AHEAD * workers.count()):
                     yield _next_result(workers, waiting)
@@ -80,7 +88,8 @@ def _next_result(workers: Workers, waiting: deque[tuple[list[Item], Future[Resul
     raise error
 
 
-def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Neighbouring items together, read as they are needed."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
@@ -105,6 +114,7 @@ class LocalProcesses:
         share_state: bool,
         at_most: int | None = None,
         several_threads: bool = False,
+        in_threads: bool = False,
     ) -> Iterator[Workers]:
         """See :meth:`am.executors.Executor.workers`.
 
@@ -113,7 +123,13 @@ class LocalProcesses:
         """
         processes = self.processes if at_most is None else min(self.processes, at_most)
         if processes <= 1:
-            yield _ThisProcess(work, make_state())
+            with nullcontext() if several_threads else unsplit_operations():
+                yield _ThisProcess(work, make_state())
+            return
+        if in_threads:
+            state = make_state()
+            with unsplit_operations(), ThreadPoolExecutor(processes) as thread_pool:
+                yield _LocalWorkers(thread_pool, partial(work, state), processes)
             return
         fork = share_state and sys.platform == "linux"
         threads = max(1, torch.get_num_threads() // processes) if several_threads else 1
@@ -124,7 +140,7 @@ class LocalProcesses:
             arguments = (work, lambda: shared, threads)
         try:
             with ProcessPoolExecutor(processes, context, _start_process, arguments) as pool:
-                yield _LocalWorkers(pool, processes)
+                yield _LocalWorkers(pool, _work_in_process, processes)
         except BrokenProcessPool as error:
             raise WorkersLostError(
                 "a worker process was killed, perhaps for memory; run the tool again with fewer "
@@ -156,15 +172,16 @@ class _ThisProcess:
 
 
 class _LocalWorkers:
-    def __init__(self, pool: ProcessPoolExecutor, processes: int):
+    def __init__(self, pool: Pool, work: Callable[[Any], Any], number: int):
         self._pool = pool
-        self._processes = processes
+        self._work = work
+        self._number = number
 
     def submit(self, item: Any) -> Future[Any]:
-        return self._pool.submit(_work_in_process, item)
+        return self._pool.submit(self._work, item)
 
     def count(self) -> int:
-        return self._processes
+        return self._number
 
 
 @dataclass

@@ -44,6 +44,8 @@ def make_shards(
     description: str,
     share_state: bool = True,
     several_threads: bool = False,
+    at_most: int | None = None,
+    in_threads: bool = False,
 ) -> None:
     """``work(state, item)`` for each of ``shards``; one that fails leaves ``logs/NAME.log``.
 
@@ -55,7 +57,8 @@ def make_shards(
         executor: what does the work.
         output: the folder that is being made.
         description: of the work, for the progress bar.
-        share_state, several_threads: see :meth:`am.executors.Executor.workers`.
+        share_state, several_threads, at_most, in_threads: see
+            :meth:`am.executors.Executor.workers`.
 
     Raises:
         InputError: shards failed, after the others were made; it names them.
@@ -69,8 +72,9 @@ def make_shards(
         work,
         make_state,
         share_state=share_state,
-        at_most=num_shards,
+        at_most=num_shards if at_most is None else min(at_most, num_shards),
         several_threads=several_threads,
+        in_threads=in_threads,
     ) as workers:
         outcomes = _outcomes(workers, shards)
         for name, error in track(outcomes, description, num_shards, unit="shard"):

@@ -3,7 +3,7 @@
 
 Likelihoods of diagonal Gaussians are one product of frames, (frames, 2 D), with the Gaussians'
 table, (2 D, Gaussians).  The reference of a row is the product that it cannot do without, by
-torch alone, on the same threads or device, all inputs ready in the right order:
+torch alone, on one thread or the same device, all inputs ready in the right order:
 
 * all pdfs: each utterance with all Gaussians;
 * needed pdfs, alignment: each utterance with as many Gaussians as the pdfs of its graph have;
@@ -35,7 +35,6 @@ from am.gmm.statistics import EmStatistics, MlltStatistics, accumulate
 from am.gmm.training_data import CHUNK_FRAMES
 from am.hmm.transitions import TransitionModel
 from am.nnet.device import pick_device
-from am.threads import map_in_threads
 
 # About that of read speech with 3 states a phone.
 MEAN_STATE_FRAMES = 3.0
@@ -187,7 +186,7 @@ class Work:
             )
             return sum(result is not None for result in results)
 
-        found = sum(map_in_threads(align, self.batches, self.device))
+        found = sum(map(align, self.batches))
         assert found == len(self.speech.graphs)
 
     def em(self) -> None:
@@ -198,8 +197,8 @@ class Work:
             accumulate(statistics, self.tables, self.speech.frames[part], self.speech.pdf_ids[part])
             return statistics
 
-        for _ in map_in_threads(gather, self.parts, self.device):
-            pass
+        for part in self.parts:
+            gather(part)
 
     def mllt(self) -> None:
         """MLLT statistics of the same."""
@@ -209,8 +208,8 @@ class Work:
             statistics.accumulate(self.tables, self.speech.frames[part], self.speech.pdf_ids[part])
             return statistics
 
-        for _ in map_in_threads(gather, self.parts, self.device):
-            pass
+        for part in self.parts:
+            gather(part)
 
     def product(self, gaussians: np.ndarray) -> Callable[[], None]:
         """The bare product, utterance by utterance, with so many Gaussians each."""
@@ -253,14 +252,14 @@ class Work:
 
     def _products(self, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> Callable[[], None]:
         def multiply() -> None:
-            for _ in map_in_threads(lambda pair: torch.mm(*pair), pairs, self.device):
-                pass
+            for frames, table in pairs:
+                torch.mm(frames, table)
 
         return multiply
 
     def _over_utterances(self, function: Callable[[int], torch.Tensor]) -> None:
-        for _ in map_in_threads(function, range(len(self.speech.graphs)), self.device):
-            pass
+        for utterance in range(len(self.speech.graphs)):
+            function(utterance)
 
 
 def timed(work: Callable[[], None], repeats: int, device: torch.device) -> float:
@@ -288,7 +287,6 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=1300.0, help="of speech (%(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="of which the median (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
     parser.add_argument(
         "--batch-cells",
         type=int,
@@ -304,7 +302,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     am.gmm.statistics.BLOCK_FRAMES = options.block_frames
     device = pick_device(options.device)
     for size in options.sizes:
@@ -333,8 +331,7 @@ def print_table(work: Work, options: argparse.Namespace) -> None:
     mean_own = float(counts[speech.pdf_ids].mean())
     print(
         f"\n{gmms.num_gaussians} Gaussians, {gmms.num_pdfs} pdfs, {gmms.dim} dimensions; "
-        f"{len(utterances)} utterances, {total} frames; {options.device}, "
-        f"{options.threads} threads\n"
+        f"{len(utterances)} utterances, {total} frames; {options.device}\n"
     )
     print("| what | Gaussians a frame | seconds | frames a second | product alone, s | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")

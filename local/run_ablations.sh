@@ -17,6 +17,8 @@
 #   --device auto|cpu|cuda      where the networks are trained
 #   --jobs N                    trainings side by side, and processes of the other steps (cmd.sh)
 #   --executor WHERE            where the data-parallel steps work (cmd.sh)
+#   --processes N               processes that train each network, started by torchrun
+#   --parallel ddp|gtc|bmuf     how they share it (docs/distributed_training.md)
 #   --seed N, --top-k N, --parallel-data true|false   as the recipe was run
 #   --data DIR, --exp DIR, --conf DIR   as the recipe was run
 set -euo pipefail

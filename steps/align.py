@@ -26,6 +26,7 @@ tool = Tool(
     example="steps/align.py data/labeled/mfcc data/lang exp/mono exp/mono_ali",
 )
 tool.add_config()
+tool.add_executor()
 tool.add_device()
 tool.add_argument("data", type=Path)
 tool.add_argument("lang", type=Path)
@@ -41,7 +42,13 @@ def main(options: argparse.Namespace) -> None:
         [options.data, options.lang, options.model],
         dataclasses.asdict(scales),
         lambda partial: align_data(
-            options.data, options.lang, options.model, partial, scales, device
+            options.data,
+            options.lang,
+            options.model,
+            partial,
+            scales,
+            device,
+            executor=options.executor,
         ),
     )
 

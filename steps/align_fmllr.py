@@ -25,6 +25,7 @@ tool = Tool(
     example="steps/align_fmllr.py data/labeled/mfcc data/lang exp/tri3 exp/tri3_ali",
 )
 tool.add_config()
+tool.add_executor()
 tool.add_device()
 for name in ("data", "lang", "model", "alignment"):
     tool.add_argument(name, type=Path)
@@ -38,7 +39,7 @@ def main(options: argparse.Namespace) -> None:
         options.alignment,
         inputs,
         dataclasses.asdict(settings),
-        lambda partial: align_fmllr(*inputs, partial, settings, device),
+        lambda partial: align_fmllr(*inputs, partial, settings, device, options.executor),
     )
 
 

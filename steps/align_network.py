@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from am.alignment.align_network import NetworkAlignmentSettings, align_network
+from am.nnet.device import pick_device
 from commandline import Tool
 
 tool = Tool(
@@ -25,6 +26,7 @@ tool = Tool(
     "exp/teacher_ce_labels/labeled",
 )
 tool.add_config(default="conf/align_network.yaml")
+tool.add_executor()
 tool.add_device()
 for name in ("data", "lang", "senones", "model", "labels"):
     tool.add_argument(name, type=Path)
@@ -32,12 +34,13 @@ for name in ("data", "lang", "senones", "model", "labels"):
 
 def main(options: argparse.Namespace) -> None:
     settings = tool.settings(NetworkAlignmentSettings, options)
+    device = pick_device(options.device)
     inputs = (options.data, options.lang, options.senones, options.model)
     tool.build(
         options.labels,
         inputs,
         dataclasses.asdict(settings),
-        lambda partial: align_network(*inputs, partial, settings, options.device),
+        lambda partial: align_network(*inputs, partial, settings, device, options.executor),
     )
 
 

@@ -24,6 +24,7 @@ tool = Tool(
     example="steps/train_deltas.py data/labeled/mfcc data/lang exp/mono_ali exp/tri1",
 )
 tool.add_config(default="conf/tri1.yaml")
+tool.add_executor()
 tool.add_device()
 tool.add_seed()
 for name in ("data", "lang", "alignment", "model"):
@@ -38,7 +39,9 @@ def main(options: argparse.Namespace) -> None:
         options.model,
         inputs,
         {**dataclasses.asdict(settings), "seed": options.seed},
-        lambda partial: train_deltas(*inputs, partial, settings, options.seed, device),
+        lambda partial: train_deltas(
+            *inputs, partial, settings, options.seed, device, options.executor
+        ),
     )
 
 

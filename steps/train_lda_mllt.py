@@ -24,6 +24,7 @@ tool = Tool(
     example="steps/train_lda_mllt.py data/labeled/mfcc data/lang exp/tri1_ali exp/tri2",
 )
 tool.add_config(default="conf/tri2.yaml")
+tool.add_executor()
 tool.add_device()
 tool.add_seed()
 for name in ("data", "lang", "alignment", "model"):
@@ -38,7 +39,9 @@ def main(options: argparse.Namespace) -> None:
         options.model,
         inputs,
         {**dataclasses.asdict(settings), "seed": options.seed},
-        lambda partial: train_lda_mllt(*inputs, partial, settings, options.seed, device),
+        lambda partial: train_lda_mllt(
+            *inputs, partial, settings, options.seed, device, options.executor
+        ),
     )
 
 

@@ -23,6 +23,7 @@ tool = Tool(
     example="steps/train_mono.py data/labeled/mfcc data/lang exp/mono",
 )
 tool.add_config(default="conf/mono.yaml")
+tool.add_executor()
 tool.add_device()
 tool.add_seed()
 for name in ("data", "lang", "model"):
@@ -37,7 +38,9 @@ def main(options: argparse.Namespace) -> None:
         options.model,
         inputs,
         {**dataclasses.asdict(settings), "seed": options.seed},
-        lambda partial: train_mono(*inputs, partial, settings, options.seed, device),
+        lambda partial: train_mono(
+            *inputs, partial, settings, options.seed, device, options.executor
+        ),
     )
 
 

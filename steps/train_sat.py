@@ -28,6 +28,7 @@ tool = Tool(
     example="steps/train_sat.py data/labeled/mfcc data/lang exp/tri2 exp/tri2_ali exp/tri3",
 )
 tool.add_config(default="conf/tri3.yaml")
+tool.add_executor()
 tool.add_device()
 tool.add_seed()
 for name in ("data", "lang", "older_model", "alignment", "model"):
@@ -42,7 +43,9 @@ def main(options: argparse.Namespace) -> None:
         options.model,
         inputs,
         {**dataclasses.asdict(settings), "seed": options.seed},
-        lambda partial: train_sat(*inputs, partial, settings, options.seed, device),
+        lambda partial: train_sat(
+            *inputs, partial, settings, options.seed, device, options.executor
+        ),
     )
 
 

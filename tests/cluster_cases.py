@@ -1,7 +1,7 @@
 """Work for the workers of a cluster, which import it from here, and faults they can be given.
 
 A worker that loads this file (Dask's ``preload``) looks into ``$MEGAHOUR_TEST_FAULTS`` whenever it
-has written half of a shard or of a cut's features:
+has written half of a shard, of a part's statistics or of a cut's features:
 
 ==============  =========================================================
 ``NAME.kill``   the process is killed; the file is removed before, so once
@@ -13,6 +13,7 @@ has written half of a shard or of a cut's features:
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import signal
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+import am.gmm.parts
 import am.storage
 from am.features.storage import Float16FileWriter
 
@@ -29,7 +31,8 @@ FAULTS_VARIABLE = "MEGAHOUR_TEST_FAULTS"
 
 def dask_setup(worker: Any) -> None:
     """Called by Dask in each worker that loads this file."""
-    am.storage.save_file = _faulty_save_file(am.storage.save_file)
+    for module in (am.storage, am.gmm.parts):
+        module.save_file = _faulty_save_file(module.save_file)
     Float16FileWriter.write = _faulty_write(Float16FileWriter.write)
 
 
@@ -89,3 +92,19 @@ def threads_and_folder(_: int, chunk: list[int]) -> tuple[int, str]:
     import torch
 
     return torch.get_num_threads(), str(Path.cwd())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a folder but those that hold times; what gzip packed, unpacked."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "summary.json")
+    return {
+        str(path.relative_to(folder)): gzip.decompress(path.read_bytes())
+        if path.suffix == ".gz"
+        else path.read_bytes()
+        for path in files
+    }
+
+
+def times(folder: Path, pattern: str) -> dict[str, int]:
+    """When the files were written, in nanoseconds."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob(pattern)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 import pickle
@@ -35,53 +34,12 @@ from am.processes import ONE_PROCESS, LocalProcesses, map_chunks
 from am.sequence.denominator import DenominatorSettings, make_denominator_lattices
 from am.soft_labels.dump import DumpSettings, dump_soft_labels
 from tests import cluster_cases
+from tests.cluster_cases import contents, times
 from tests.sequence.small_task import SmallTask, make_small_task
 
 ROOT = Path(clusters.__file__).parents[1]
-SILENT = logging.CRITICAL
 CPU = torch.device("cpu")
 LABELS = DumpSettings(top_k=3, cuts_per_shard=3)
-
-
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of faults (tests/cluster_cases.py)."""
-    return tmp_path_factory.mktemp("faults")
-
-
-@pytest.fixture(scope="module")
-def address(faults: Path) -> Iterator[str]:
-    """A scheduler with two workers, of which an item may have one killed."""
-    environment = {"OMP_NUM_THREADS": "1", cluster_cases.FAULTS_VARIABLE: str(faults)}
-    settings = {
-        "temporary-directory": str(faults),
-        "distributed.scheduler.allowed-failures": 1,
-        # A LocalCluster would close a worker for good so long after it was killed and restarted.
-        "distributed.deploy.lost-worker-timeout": "1h",
-    }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=":0",
-            silence_logs=SILENT,
-            env=environment,
-            preload=[cluster_cases.__file__],
-        ) as cluster,
-    ):
-        yield cluster.scheduler_address
-
-
-@pytest.fixture
-def workers(address: str, faults: Path) -> Iterator[Executor]:
-    """The workers, with no faults."""
-    for fault in faults.glob("*.*"):
-        fault.unlink()
-    executor = executor_of(f"dask:{address}")
-    yield executor
-    executor.close()
 
 
 @pytest.fixture(scope="module")
@@ -111,22 +69,6 @@ def make_features(audio: Path, output: Path, executor: Executor) -> None:
     output.mkdir(exist_ok=True)
     settings = LfbeSettings()
     compute_features(audio, output, Path("final"), "lfbe", settings, executor, 0.2)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files of a folder but those that hold times; what gzip packed, unpacked."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "summary.json")
-    return {
-        str(path.relative_to(folder)): gzip.decompress(path.read_bytes())
-        if path.suffix == ".gz"
-        else path.read_bytes()
-        for path in files
-    }
-
-
-def times(folder: Path, pattern: str) -> dict[str, int]:
-    """When the files were written, in nanoseconds."""
-    return {path.name: path.stat().st_mtime_ns for path in folder.glob(pattern)}
 
 
 def make_labels(task: SmallTask, output: Path, executor: Executor) -> None:
@@ -264,7 +206,7 @@ def test_a_worker_has_one_thread_and_the_folder_of_the_tool(
 def test_a_scheduler_that_goes_away_is_told() -> None:
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "100ms"}),
-        LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=SILENT) as cluster,
+        LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=logging.CRITICAL) as cluster,
     ):
         executor = executor_of(f"dask:{cluster.scheduler_address}")
 

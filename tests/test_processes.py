@@ -56,3 +56,27 @@ def test_state_is_made_by_each_process_where_memory_cannot_be_shared(
         _double, partial(int, 3), range(5), LocalProcesses(2), chunk_size=2, device=CPU
     )
     assert [item for chunk in chunks for item in chunk] == [0, 3, 6, 9, 12]
+
+
+def _process_and_threads(state: int, chunk: list[int]) -> tuple[int, int]:
+    return os.getpid(), torch.get_num_threads()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_short_work_is_done_in_this_process_each_operation_by_one_thread(jobs: int) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = map_chunks(
+            _process_and_threads,
+            int,
+            range(4),
+            LocalProcesses(jobs),
+            chunk_size=1,
+            device=CPU,
+            in_threads=True,
+        )
+        assert list(found) == [(os.getpid(), 1)] * 4
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)

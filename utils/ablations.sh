@@ -28,24 +28,6 @@ rows_with_seeds="supervised hard_labels segregated interleaved scheduled supervi
 all_rows="$rows_with_seeds teacher teacher_smbr
   unlabeled_1_8 unlabeled_1_4 unlabeled_1_2 top_k_1 top_k_5 top_k_10 top_k_40 top_k_all
   same_noise confidence entropy noisy_student ensemble iterated"
-running=()
-
-# start COMMAND ...: runs it beside the others, at most $jobs at a time.
-start() {
-  if [ "${#running[@]}" -ge "$jobs" ]; then
-    wait "${running[0]}"
-    running=("${running[@]:1}")
-  fi
-  "$@" &
-  running+=($!)
-}
-
-# finish: waits for all that were started.
-finish() {
-  local process
-  for process in ${running[@]+"${running[@]}"}; do wait "$process"; done
-  running=()
-}
 
 # recipe_system ROW: the recipe's own system of a row, or nothing.
 recipe_system() {
@@ -209,9 +191,9 @@ dump_soft_labels() {
 # train_another_teacher: as the recipe's, from the next seed.
 train_another_teacher() {
   local seed=$((seed + 1))
-  steps/train_ce.py --config "$(settings teacher.yaml)" --set "trainer.seed=$seed" \
-    --device "$device" "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" \
-    "$exp/senone_labels" "$work/another_teacher_ce"
+  train_network train_ce.py --config "$(settings teacher.yaml)" --set "trainer.seed=$seed" \
+    "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \
+    "$work/another_teacher_ce"
   if [ "$teacher" = teacher_smbr ]; then
     train_smbr ablations/another_teacher_ce ablations/another_teacher_smbr
   fi
@@ -219,10 +201,10 @@ train_another_teacher() {
 
 # train_cross_entropy ROW SEED
 train_cross_entropy() {
-  local options=(--set "trainer.seed=$2" --device "$device") output=$exp/$(system_of "$1" "$2")
+  local options=(--set "trainer.seed=$2") output=$exp/$(system_of "$1" "$2")
   case $1 in
     supervised)
-      steps/train_ce.py --config "$(settings student.yaml)" "${options[@]}" \
+      train_network train_ce.py --config "$(settings student.yaml)" "${options[@]}" \
         "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$output"
       return
       ;;
@@ -239,7 +221,7 @@ train_cross_entropy() {
         --set trainer.noise_mixing.lowest_snr_db=-5 --set trainer.noise_mixing.highest_snr_db=20)
       ;;
   esac
-  steps/train_student.py --config "$(settings student_scheduled.yaml)" "${options[@]}" \
+  train_network train_student.py --config "$(settings student_scheduled.yaml)" "${options[@]}" \
     "$data/labeled/lfbe" "$(unlabeled_of "$1")" "$data/dev/lfbe" \
     "$exp/senones" "$exp/senone_labels" "$(labels_of "$1")" "$output"
 }

@@ -14,6 +14,7 @@
 #   sat                    true: also speaker-adaptive GMMs, whose alignments train the networks
 #   smbr                   true: also sequence training (stages 8 and 13)
 #   jobs, device, seed, stage, stop_stage, redo
+#   processes, parallel    processes that train a network, and how (docs/distributed_training.md)
 #   executor               where the data-parallel steps work (cmd.sh); empty for local:$jobs
 #   timings                file of the stages' times; unset for the usual one
 
@@ -23,6 +24,13 @@ export MEGAHOUR_WORK_MARK=$exp/.worked
 timings=${timings:-$exp/timings.tsv}
 executor=${executor:-local:$jobs}
 current_stage=
+running=()
+case $processes in
+  "" | *[!0-9]* | 0)
+    echo "$0: --processes must be a whole number, at least 1, not '$processes'" >&2
+    exit 1
+    ;;
+esac
 [ "$redo" = true ] && rm -f "$timings"
 
 # settings NAME: the recipe's own settings file, or the default one where it has none.
@@ -51,6 +59,37 @@ end_stage() {
   current_stage=
 }
 trap 'end_stage' EXIT
+
+# train_network TOOL OPTION ...: in $processes processes, if there are to be several.
+train_network() {
+  local tool=(steps/"$1" --device "$device")
+  shift
+  if [ "$processes" -gt 1 ]; then
+    torchrun --standalone --nproc-per-node "$processes" "${tool[@]}" --parallel "$parallel" "$@"
+  else
+    "${tool[@]}" "$@"
+  fi
+}
+
+# start COMMAND ...: runs it beside the others, for a training keeps one core busy: at most $jobs at a
+# time, or one where each has several processes.
+start() {
+  local at_most=$jobs
+  if [ "$processes" -gt 1 ]; then at_most=1; fi
+  if [ "${#running[@]}" -ge "$at_most" ]; then
+    wait "${running[0]}"
+    running=("${running[@]:1}")
+  fi
+  "$@" &
+  running+=($!)
+}
+
+# finish: waits for all that were started.
+finish() {
+  local process
+  for process in ${running[@]+"${running[@]}"}; do wait "$process"; done
+  running=()
+}
 
 # decode_system SYSTEM GRAPH FEATURES: scales from dev, then every test set, scored while the next
 # one is decoded.
@@ -82,7 +121,7 @@ estimate_transforms() {
 }
 
 run_recipe_stages() {
-  local set teacher=teacher_ce gmm=tri2
+  local set teacher=teacher_ce gmm=tri2 where=(--executor "$executor" --device "$device")
   if [ "$sat" = true ]; then gmm=tri3; fi
   if [ "$smbr" = true ]; then teacher=teacher_smbr; fi
 
@@ -115,30 +154,30 @@ run_recipe_stages() {
   fi
 
   if begin_stage 3 "GMM-HMM: monophones"; then
-    steps/train_mono.py --config "$(settings mono.yaml)" --seed "$seed" --device "$device" \
+    steps/train_mono.py --config "$(settings mono.yaml)" --seed "$seed" "${where[@]}" \
       "$data/labeled/mfcc" "$data/lang" "$exp/mono"
-    steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/mono" "$exp/mono_ali"
+    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/mono" "$exp/mono_ali"
   fi
 
   if begin_stage 4 "GMM-HMM: triphones on deltas"; then
-    steps/train_deltas.py --config "$(settings tri1.yaml)" --seed "$seed" --device "$device" \
+    steps/train_deltas.py --config "$(settings tri1.yaml)" --seed "$seed" "${where[@]}" \
       "$data/labeled/mfcc" "$data/lang" "$exp/mono_ali" "$exp/tri1"
-    steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri1" "$exp/tri1_ali"
+    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/tri1" "$exp/tri1_ali"
   fi
 
   if begin_stage 5 "GMM-HMM: triphones on LDA+MLLT, adapted to speakers"; then
-    steps/train_lda_mllt.py --config "$(settings tri2.yaml)" --seed "$seed" --device "$device" \
+    steps/train_lda_mllt.py --config "$(settings tri2.yaml)" --seed "$seed" "${where[@]}" \
       "$data/labeled/mfcc" "$data/lang" "$exp/tri1_ali" "$exp/tri2"
-    steps/align.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali"
+    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali"
     if [ "$sat" = true ]; then
-      steps/train_sat.py --config "$(settings tri3.yaml)" --seed "$seed" --device "$device" \
+      steps/train_sat.py --config "$(settings tri3.yaml)" --seed "$seed" "${where[@]}" \
         "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali" "$exp/tri3"
-      steps/align_fmllr.py --device "$device" "$data/labeled/mfcc" "$data/lang" "$exp/tri3" \
+      steps/align_fmllr.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/tri3" \
         "$exp/tri3_ali"
-      steps/align_fmllr.py --device "$device" "$data/dev/mfcc" "$data/lang" "$exp/tri3" \
+      steps/align_fmllr.py "${where[@]}" "$data/dev/mfcc" "$data/lang" "$exp/tri3" \
         "$exp/tri3_ali_dev"
     else
-      steps/align.py --device "$device" "$data/dev/mfcc" "$data/lang" "$exp/tri2" \
+      steps/align.py "${where[@]}" "$data/dev/mfcc" "$data/lang" "$exp/tri2" \
         "$exp/tri2_ali_dev"
     fi
   fi
@@ -153,7 +192,7 @@ run_recipe_stages() {
   fi
 
   if begin_stage 7 "teacher, cross-entropy"; then
-    steps/train_ce.py --config "$(settings teacher.yaml)" --set "trainer.seed=$seed" --device "$device" \
+    train_network train_ce.py --config "$(settings teacher.yaml)" --set "trainer.seed=$seed" \
       "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$exp/teacher_ce"
   fi
 
@@ -175,22 +214,21 @@ run_recipe_stages() {
   fi
 
   if begin_stage 11 "baseline: the student on labelled speech alone"; then
-    steps/train_ce.py --config "$(settings student.yaml)" --set "trainer.seed=$seed" --device "$device" \
+    train_network train_ce.py --config "$(settings student.yaml)" --set "trainer.seed=$seed" \
       "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \
       "$exp/student_supervised"
   fi
 
   if begin_stage 12 "student, scheduled learning (and segregated, to compare)"; then
-    # A training keeps one core busy, so the two go side by side.
-    train_student student_segregated segregated &
-    train_student student_ce interleaved
-    wait $!
+    start train_student student_segregated segregated
+    start train_student student_ce interleaved
+    finish
   fi
 
   if [ "$smbr" = true ] && begin_stage 13 "students, sMBR on the labelled speech"; then
-    train_smbr student_supervised student_supervised_smbr &
-    train_smbr student_ce student_smbr
-    wait $!
+    start train_smbr student_supervised student_supervised_smbr
+    start train_smbr student_ce student_smbr
+    finish
   fi
 
   if begin_stage 14 "decoding and scoring, the table"; then
@@ -218,8 +256,8 @@ make_graphs() {
 
 # train_student NAME SCHEDULE
 train_student() {
-  steps/train_student.py --config "$(settings student_scheduled.yaml)" \
-    --set "schedule.schedule=$2" --set "trainer.seed=$seed" --device "$device" \
+  train_network train_student.py --config "$(settings student_scheduled.yaml)" \
+    --set "schedule.schedule=$2" --set "trainer.seed=$seed" \
     "$data/labeled/lfbe" "$data/unlabeled/lfbe" "$data/dev/lfbe" \
     "$exp/senones" "$exp/senone_labels" "$data/unlabeled/soft_labels" "$exp/$1"
 }
@@ -228,7 +266,7 @@ train_student() {
 train_smbr() {
   steps/make_denominator_lattices.py --config "$(settings denominator.yaml)" --executor "$executor" \
     --device "$device" "$exp/graph_weak" "$data/labeled/lfbe" "$exp/$1" "$exp/$1_lattices"
-  steps/train_smbr.py --config "$(settings smbr.yaml)" --seed "$seed" --device "$device" \
+  train_network train_smbr.py --config "$(settings smbr.yaml)" --seed "$seed" \
     "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \
     "$exp/$1" "$exp/$1_lattices" "$exp/$2"
 }

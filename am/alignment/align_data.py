@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from am.alignment.align_shards import write_alignments
 from am.alignment.aligner import Aligner
 from am.alignment.alignment_folder import FIELD, KIND
 from am.alignment.viterbi import AlignmentScales
+from am.coded_shards import Record
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import describe_features
-from am.features.gmm_front_end import GmmFrontEnd
+from am.features.gmm_features import SpeakerNormalisation
+from am.features.gmm_front_end import GmmFrontEnd, gather_normalisation
 from am.gmm.model_folder import LoadedGmm, copy_hmm, load_gmm
 from am.lang.lang import Lang, check_phones
+from am.processes import ONE_PROCESS
 from am.storage import write_store_description
+
+# What the workers read besides the folders that were given.
+NORMALISATION_NAME = "normalisation.safetensors"
 
 
 def align_data(
@@ -27,6 +36,7 @@ def align_data(
     scales: AlignmentScales,
     device: torch.device,
     transforms: Path | None = None,
+    executor: Executor = ONE_PROCESS,
 ) -> None:
     """Align every cut with its transcript (:class:`am.alignment.aligner.Aligner`).
 
@@ -39,21 +49,32 @@ def align_data(
         scales: of acoustics and transitions.
         device: where tensors live.
         transforms: folder with the transforms of the speakers, for a speaker-adapted model.
+        executor: what aligns; the result does not depend on it.
 
     Raises:
         InputError: the model and the lang folder, the features or the transforms do not fit each
-            other, or no cut could be aligned.
+            other, no cut could be aligned, or shards failed.
     """
-    lang = Lang.load(lang_folder)
-    check_phones(lang, model_folder)
+    check_phones(Lang.load(lang_folder), model_folder)
     description = describe_features(data_folder)
     if description.kind != "mfcc":
         raise InputError(f"{data_folder}: holds {description.kind}; give MFCC for a GMM")
-    gmm = load_gmm(model_folder, device)
-    front_end = GmmFrontEnd.open(model_folder, data_folder, transforms)
-    num_shards = Aligner(lang, _GmmWithFrontEnd(gmm, front_end), scales).write_shards(
-        data_folder, output, lambda transition_ids: {FIELD: transition_ids}
+    normalisation = gather_normalisation(data_folder, executor)
+    GmmFrontEnd.open(model_folder, data_folder, transforms, normalisation)
+    output.mkdir(parents=True, exist_ok=True)
+    normalisation.save(output / NORMALISATION_NAME)
+    make_aligner = partial(
+        _make_aligner,
+        lang_folder,
+        model_folder,
+        data_folder,
+        transforms,
+        output / NORMALISATION_NAME,
+        scales,
+        device,
     )
+    num_shards = write_alignments(make_aligner, data_folder, output, executor, device)
+    (output / NORMALISATION_NAME).unlink()
     write_store_description(
         output,
         {
@@ -64,6 +85,22 @@ def align_data(
         },
     )
     copy_hmm(model_folder, output)
+
+
+def _make_aligner(
+    lang_folder: Path,
+    model_folder: Path,
+    data_folder: Path,
+    transforms: Path | None,
+    normalisation: Path,
+    scales: AlignmentScales,
+    device: torch.device,
+) -> Aligner:
+    front_end = GmmFrontEnd.open(
+        model_folder, data_folder, transforms, SpeakerNormalisation.load(normalisation)
+    )
+    model = _GmmWithFrontEnd(load_gmm(model_folder, device), front_end)
+    return Aligner(Lang.load(lang_folder), model, scales)
 
 
 class _GmmWithFrontEnd:
@@ -85,3 +122,6 @@ class _GmmWithFrontEnd:
 
     def log_likelihoods(self, model_input: torch.Tensor, pdf_ids: np.ndarray) -> torch.Tensor:
         return self._gmm.log_likelihoods_of(model_input, pdf_ids)
+
+    def record(self, transition_ids: np.ndarray) -> Record:
+        return {FIELD: transition_ids}

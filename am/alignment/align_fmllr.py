@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 from am.alignment.align_data import align_data
 from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.viterbi import AlignmentScales
-from am.features.gmm_front_end import GmmFrontEnd
+from am.executors import Executor
+from am.features.gmm_front_end import GmmFrontEnd, gather_normalisation
 from am.gmm.adapted_model import AdaptedModel
 from am.gmm.speaker_adaptation import FmllrSettings, transforms_of_data
+from am.processes import ONE_PROCESS
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ def align_fmllr(
     output: Path,
     settings: AlignFmllrSettings,
     device: torch.device,
+    executor: Executor = ONE_PROCESS,
 ) -> None:
     """Align without adaptation, estimate each speaker's transform on that, align with it.
 
@@ -44,15 +48,17 @@ def align_fmllr(
 
     Raises:
         InputError: the model is not speaker-adapted, does not fit the lang folder or the
-            features, or no cut could be aligned.
+            features, no cut could be aligned, or shards failed.
     """
     model = AdaptedModel.load(model_folder)
+    align = partial(align_data, data_folder, lang_folder, executor=executor)
     first_pass = output / "first_pass"
-    shutil.rmtree(first_pass, ignore_errors=True)
-    first_pass.mkdir()
-    align_data(
-        data_folder, lang_folder, model.speaker_independent, first_pass, settings.scales, device
-    )
+    # It is there where the second one failed.
+    if not first_pass.is_dir():
+        unfinished = output / "unfinished_first_pass"
+        unfinished.mkdir(exist_ok=True)
+        align(model.speaker_independent, unfinished, settings.scales, device)
+        unfinished.rename(first_pass)
     alignment = AlignmentFolder.open(first_pass)
 
     def pdf_ids_of(cut_id: str) -> np.ndarray | None:
@@ -62,16 +68,19 @@ def align_fmllr(
 
     transforms = transforms_of_data(
         data_folder,
-        GmmFrontEnd.open(model.speaker_independent, data_folder),
+        GmmFrontEnd.open(
+            model.speaker_independent,
+            data_folder,
+            normalisation=gather_normalisation(data_folder, executor),
+        ),
         pdf_ids_of,
-        model.adapted,
+        model_folder,
         model.silence_phones,
         settings.fmllr,
+        executor,
         device,
-        model.unadapted,
+        model.speaker_independent,
     )
     transforms.save(output)
-    align_data(
-        data_folder, lang_folder, model_folder, output, settings.scales, device, transforms=output
-    )
+    align(model_folder, output, settings.scales, device, transforms=output)
     shutil.rmtree(first_pass)

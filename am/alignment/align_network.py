@@ -7,16 +7,20 @@ to be trained places the senones better than the GMM from which its first labels
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from am.alignment.align_shards import write_alignments
 from am.alignment.aligner import Aligner
 from am.alignment.senone_labels import FIELD, KIND
 from am.alignment.viterbi import AlignmentScales
+from am.coded_shards import Record
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import describe_features
 from am.features.low_frame_rate import num_low_rate_frames
 from am.hmm.topology import Topology
@@ -25,6 +29,7 @@ from am.lang.lang import Lang, check_phones
 from am.nnet.data import load_features
 from am.nnet.network import LoadedNetwork, load_network
 from am.outputs import sha256_of_file
+from am.processes import ONE_PROCESS
 from am.storage import write_store_description
 from am.tree.context_tree import ContextTree
 
@@ -49,7 +54,8 @@ def align_network(
     model_folder: Path,
     output: Path,
     settings: NetworkAlignmentSettings,
-    device: str = "auto",
+    device: torch.device,
+    executor: Executor = ONE_PROCESS,
 ) -> None:
     """Label every cut with the senones of its best path, a frame every 30 ms.
 
@@ -60,20 +66,17 @@ def align_network(
         model_folder: a network of these senones.
         output: store of kind ``pdf-ids``, and ``failed.tsv`` with the cuts that have no alignment.
         settings: how acoustics and transitions are weighed.
-        device: auto, cpu, cuda or cuda:N.
+        device: where the network computes.
+        executor: what aligns; the result does not depend on it.
 
     Raises:
-        InputError: the folders do not fit each other, or no cut could be aligned.
+        InputError: the folders do not fit each other, no cut could be aligned, or shards failed.
     """
-    lang = Lang.load(lang_folder)
-    check_phones(lang, senones)
-    network = load_network(model_folder, device)
+    check_phones(Lang.load(lang_folder), senones)
+    network = load_network(model_folder, "cpu")
     _check_fits(network, model_folder, data_folder, senones / "tree.json")
-    model = _NetworkOfSenones(network, senones)
-    scales = AlignmentScales(settings.acoustic_scale, settings.self_loop_scale)
-    num_shards = Aligner(lang, model, scales).write_shards(
-        data_folder, output, lambda ids: {FIELD: model.transitions.pdf_ids_of(ids)}
-    )
+    make_aligner = partial(_make_aligner, lang_folder, senones, model_folder, settings, device)
+    num_shards = write_alignments(make_aligner, data_folder, output, executor, device)
     write_store_description(
         output,
         {
@@ -85,6 +88,18 @@ def align_network(
             "tree_sha256": network.tree_sha256,
         },
     )
+
+
+def _make_aligner(
+    lang_folder: Path,
+    senones: Path,
+    model_folder: Path,
+    settings: NetworkAlignmentSettings,
+    device: torch.device,
+) -> Aligner:
+    model = _NetworkOfSenones(load_network(model_folder, str(device)), senones)
+    scales = AlignmentScales(settings.acoustic_scale, settings.self_loop_scale)
+    return Aligner(Lang.load(lang_folder), model, scales)
 
 
 class _NetworkOfSenones:
@@ -107,6 +122,9 @@ class _NetworkOfSenones:
     def log_likelihoods(self, model_input: torch.Tensor, pdf_ids: np.ndarray) -> torch.Tensor:
         scores = self._network.log_posteriors(model_input) - self._log_priors
         return scores[:, torch.from_numpy(pdf_ids).long().to(self.device)]
+
+    def record(self, transition_ids: np.ndarray) -> Record:
+        return {FIELD: self.transitions.pdf_ids_of(transition_ids)}
 
 
 def _check_fits(network: LoadedNetwork, model: Path, data: Path, tree: Path) -> None:

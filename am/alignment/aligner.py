@@ -1,17 +1,15 @@
-"""Forced alignment of many cuts with a model that scores frames: a GMM-HMM or a network."""
+"""Forced alignment of cuts with a model that scores frames: a GMM-HMM or a network."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from am.alignment.failures import FAILED_NAME, write_failures
 from am.alignment.training_graph import GraphCompiler, TrainingGraph
 from am.alignment.transcripts import Transcripts
 from am.alignment.viterbi import (
@@ -21,21 +19,12 @@ from am.alignment.viterbi import (
     batches_by_size,
     why_unalignable,
 )
-from am.errors import InputError
-from am.features.feature_data import open_feature_data
+from am.coded_shards import Record
 from am.features.gmm_features import fault_of_features
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
 from am.lang.lang import Lang
-from am.progress import track
-from am.storage import Record, write_shard
-from am.threads import map_in_threads
 from am.tree.context_tree import ContextTree
-
-log = logging.getLogger(__name__)
-
-# Rows of model input held at once; their cuts are also one shard of the output.
-SHARD_ROWS = 1 << 19
 
 
 class AlignmentModel(Protocol):
@@ -66,10 +55,27 @@ class AlignmentModel(Protocol):
     def log_likelihoods(self, model_input: torch.Tensor, pdf_ids: np.ndarray) -> torch.Tensor:
         """(frames, n) natural logs of n distinct pdfs, up to a constant a frame, on the device."""
 
+    def record(self, transition_ids: np.ndarray) -> Record:
+        """What is stored of a path of (frames,) int32 transition-ids."""
+
+
+@dataclass(frozen=True)
+class AlignedCuts:
+    """What became of some cuts, in their order.
+
+    Attributes:
+        alignments: by cut id.
+        failures: cuts without one, with the reason.
+        unknown_words: of their transcripts, how often each was met.
+    """
+
+    alignments: dict[str, Alignment]
+    failures: list[tuple[str, str]]
+    unknown_words: Counter[str]
+
 
 @dataclass(frozen=True)
 class _Utterance:
-    cut_id: str
     graph: TrainingGraph
     model_input: torch.Tensor
     num_frames: int
@@ -89,101 +95,64 @@ class Aligner:
     """
 
     def __init__(self, lang: Lang, model: AlignmentModel, scales: AlignmentScales):
-        self._transcripts = Transcripts(lang)
-        self._failures: list[tuple[str, str]] = []
-        self._model = model
+        self.model = model
+        self._lang = lang
         self._scales = scales
         self._compiler = GraphCompiler(lang, model.tree, model.topology, model.transitions)
 
-    def write_shards(
-        self, data_folder: Path, output: Path, record_of: Callable[[np.ndarray], Record]
-    ) -> int:
-        """Align a feature data folder; write the shards of a store, and ``failed.tsv``.
-
-        Args:
-            data_folder: cuts with the features that the model reads, and transcripts.
-            output: gets the files.
-            record_of: the store's record, from (frames,) int32 transition-ids.
-
-        Returns:
-            the number of shards.
-
-        Raises:
-            InputError: no cut could be aligned.
-        """
-        aligned = num_shards = frames = 0
-        score = 0.0
-        for part in self._parts(track(open_feature_data(data_folder), "aligning", unit="cut")):
-            records = []
-            for cut_id, alignment in self._align(part):
-                records.append((cut_id, record_of(alignment.transition_ids)))
-                score += alignment.score
-                frames += len(alignment.transition_ids)
-            if records:
-                write_shard(output, num_shards, records)
-                num_shards += 1
-                aligned += len(records)
-        if not aligned:
-            raise InputError(
-                f"{data_folder}: no cut could be aligned; the first, "
-                f"{': '.join(self._failures[0])}; check transcripts, lexicon and durations"
-            )
-        write_failures(output / FAILED_NAME, self._failures)
-        self._transcripts.log_unknown_words()
-        log.info(
-            "aligned %d cuts, %d frames, scaled score %.3f a frame", aligned, frames, score / frames
-        )
-        return num_shards
-
-    def _parts(self, cuts: Iterable[Any]) -> Iterator[list[_Utterance]]:
-        """Cuts made ready, about ``SHARD_ROWS`` rows at a time."""
-        part: list[_Utterance] = []
-        rows = 0
+    def align(self, cuts: Sequence[Any]) -> AlignedCuts:
+        """Align cuts that have the features that the model reads, all in memory at once."""
+        transcripts = Transcripts(self._lang)
+        utterances: dict[str, _Utterance] = {}
+        reasons: dict[str, str] = {}
         for cut in cuts:
-            word_ids = self._transcripts.word_ids(cut)
-            if not word_ids:
-                self._failures.append((cut.id, "no transcript"))
-                continue
-            graph = self._compiler.compile(word_ids)
-            model_input = self._model.model_input(cut)
-            num_frames = self._model.num_frames(model_input)
-            fault = fault_of_features(model_input.cpu().numpy()) or why_unalignable(
-                num_frames, graph.min_frames, graph.num_states
+            prepared = self._prepare(cut, transcripts.word_ids(cut))
+            if isinstance(prepared, str):
+                reasons[cut.id] = prepared
+            else:
+                utterances[cut.id] = prepared
+        results = self._align(list(utterances.values()))
+        alignments = {}
+        for cut_id, result in zip(utterances, results, strict=True):
+            if result is None:
+                reasons[cut_id] = "no path through the training graph"
+            else:
+                alignments[cut_id] = result
+        failures = [(cut.id, reasons[cut.id]) for cut in cuts if cut.id in reasons]
+        return AlignedCuts(alignments, failures, transcripts.unknown_words)
+
+    def _prepare(self, cut: Any, word_ids: list[int]) -> _Utterance | str:
+        """The cut made ready, or why it cannot be aligned."""
+        if not word_ids:
+            return "no transcript"
+        graph = self._compiler.compile(word_ids)
+        model_input = self.model.model_input(cut)
+        num_frames = self.model.num_frames(model_input)
+        fault = fault_of_features(model_input.cpu().numpy()) or why_unalignable(
+            num_frames, graph.min_frames, graph.num_states
+        )
+        return fault or _Utterance(graph, model_input, num_frames)
+
+    def _align(self, utterances: list[_Utterance]) -> list[Alignment | None]:
+        num_frames = np.array([utterance.num_frames for utterance in utterances], dtype=np.int64)
+        num_states = np.array([utterance.graph.num_states for utterance in utterances])
+        results: list[Alignment | None] = [None] * len(utterances)
+        for batch in batches_by_size(num_frames, num_states):
+            members = [utterances[index] for index in batch]
+            for index, result in zip(batch, self._align_batch(members), strict=True):
+                results[index] = result
+        return results
+
+    def _align_batch(self, members: list[_Utterance]) -> list[Alignment | None]:
+        return list(
+            align_batch(
+                [member.graph for member in members],
+                np.array([member.num_frames for member in members]),
+                lambda place, pdf_ids: self.model.log_likelihoods(
+                    members[place].model_input, pdf_ids
+                ),
+                self.model.transitions,
+                self._scales,
+                self.model.device,
             )
-            if fault:
-                self._failures.append((cut.id, fault))
-                continue
-            part.append(_Utterance(cut.id, graph, model_input, num_frames))
-            rows += len(model_input)
-            if rows >= SHARD_ROWS:
-                yield part
-                part, rows = [], 0
-        if part:
-            yield part
-
-    def _align(self, part: list[_Utterance]) -> Iterator[tuple[str, Alignment]]:
-        """Cut id and alignment of each utterance that has one."""
-        num_frames = np.array([utterance.num_frames for utterance in part])
-        num_states = np.array([utterance.graph.num_states for utterance in part])
-        batches = (
-            [part[index] for index in batch] for batch in batches_by_size(num_frames, num_states)
         )
-        for members, results in map_in_threads(self._align_batch, batches, self._model.device):
-            for member, result in zip(members, results, strict=True):
-                if result is None:
-                    self._failures.append((member.cut_id, "no path through the training graph"))
-                else:
-                    yield member.cut_id, result
-
-    def _align_batch(
-        self, members: list[_Utterance]
-    ) -> tuple[list[_Utterance], list[Alignment | None]]:
-        results = align_batch(
-            [member.graph for member in members],
-            np.array([member.num_frames for member in members]),
-            lambda place, pdf_ids: self._model.log_likelihoods(members[place].model_input, pdf_ids),
-            self._model.transitions,
-            self._scales,
-            self._model.device,
-        )
-        return members, list(results)

@@ -42,13 +42,13 @@ class Transcripts:
             ids.append(word_id)
         return ids
 
-    def log_unknown_words(self) -> None:
-        """Warn of the unknown words met so far, the most frequent by name."""
-        if self.unknown_words:
-            named = ", ".join(word for word, _ in self.unknown_words.most_common(10))
-            log.warning(
-                "%d words (%d different) are outside the lexicon and stand as the unknown word: %s",
-                self.unknown_words.total(),
-                len(self.unknown_words),
-                named,
-            )
+
+def log_unknown_words(unknown_words: Counter[str]) -> None:
+    """Warn of unknown words, met so many times each, the most frequent by name."""
+    if unknown_words:
+        log.warning(
+            "%d words (%d different) are outside the lexicon and stand as the unknown word: %s",
+            unknown_words.total(),
+            len(unknown_words),
+            ", ".join(word for word, _ in unknown_words.most_common(10)),
+        )

@@ -79,7 +79,7 @@ def estimate_fmllr(
         model_dir: speaker-adapted GMM.
         output: gets the transforms.
         settings: of decoding and of the estimate.
-        executor: what decodes.
+        executor: what decodes and gathers statistics.
         device: where scores and statistics are computed.
 
     Raises:
@@ -103,11 +103,12 @@ def estimate_fmllr(
             data_dir,
             GmmFrontEnd.open(decoded_with, data_dir, transforms_dir),
             partial(_pdf_ids_of, paths),
-            model.adapted,
+            model.folder,
             model.silence_phones,
             settings.fmllr,
+            executor,
             device,
-            None if adapted else model.unadapted,
+            None if adapted else model.speaker_independent,
         )
         transforms.save(output)
         shutil.rmtree(paths.folder)

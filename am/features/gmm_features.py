@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from am.errors import InputError
@@ -165,6 +166,20 @@ class SpeakerNormalisation:
         normalisation = SpeakerNormalisation()
         for cut in cuts:
             normalisation.add(speaker_of(cut), cut.load_features())
+        return normalisation
+
+    def save(self, path: Path) -> None:
+        """Write the statistics."""
+        metadata = {"speakers": json.dumps(self.speakers)}
+        save_file({"totals": np.stack(list(self._totals.values()))}, str(path), metadata)
+
+    @staticmethod
+    def load(path: Path) -> SpeakerNormalisation:
+        """Read what :meth:`save` wrote."""
+        normalisation = SpeakerNormalisation()
+        with safe_open(str(path), framework="np") as stored:
+            speakers = json.loads(stored.metadata()["speakers"])
+            normalisation._totals = dict(zip(speakers, stored.get_tensor("totals"), strict=True))
         return normalisation
 
     @property

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import open_feature_data
 from am.features.gmm_features import (
     GmmFeatures,
@@ -17,7 +19,11 @@ from am.features.gmm_features import (
     speaker_of,
 )
 from am.features.speaker_transforms import SpeakerTransforms
+from am.processes import map_chunks
 from am.progress import track
+
+CUTS_A_CHUNK = 64
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -82,3 +88,22 @@ class GmmFrontEnd:
         variance = self.features.normalise_variance
         frames = self.features.model_input(self.normalisation.apply(speaker, mfcc, variance))
         return frames if self.transforms is None else self.transforms.apply(speaker, frames)
+
+
+def gather_normalisation(data: Path, executor: Executor) -> SpeakerNormalisation:
+    """Normalisation statistics of the speakers of a feature data folder; alike for any executor."""
+    total = SpeakerNormalisation()
+    for part in map_chunks(
+        _normalisation_of_chunk,
+        SpeakerNormalisation,
+        track(open_feature_data(data), "speakers", unit="cut"),
+        executor,
+        chunk_size=CUTS_A_CHUNK,
+        device=_CPU,
+    ):
+        total.merge(part)
+    return total
+
+
+def _normalisation_of_chunk(_: SpeakerNormalisation, cuts: list[Any]) -> SpeakerNormalisation:
+    return SpeakerNormalisation.from_cuts(cuts)

@@ -9,6 +9,8 @@ after it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -56,11 +58,22 @@ class FmllrStatistics:
         self.linear += (weighted_means * weights[:, None]).T.double() @ vectors.double()
         self.quadratic += weighted_moments(precisions * weights[:, None], vectors)
 
-    def merge(self, other: FmllrStatistics) -> None:
-        """Add the statistics of other frames of the speaker."""
-        self.num_frames += other.num_frames
-        self.linear += other.linear
-        self.quadratic += other.quadratic
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it, for :meth:`add_arrays`."""
+        return {
+            "num_frames": np.array([self.num_frames]),
+            "linear": self.linear.cpu().numpy(),
+            "quadratic": self.quadratic.cpu().numpy(),
+        }
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what :meth:`to_arrays` made of other frames of the speaker.
+
+        This one is on the CPU.
+        """
+        self.num_frames += float(arrays["num_frames"][0])
+        self.linear += torch.from_numpy(arrays["linear"])
+        self.quadratic += torch.from_numpy(arrays["quadratic"])
 
 
 def fmllr_objective(matrix: np.ndarray, statistics: FmllrStatistics) -> float:

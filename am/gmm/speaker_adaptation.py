@@ -8,22 +8,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from am.executors import Executor
 from am.features.feature_data import open_feature_data
-from am.features.gmm_features import speaker_of
+from am.features.gmm_features import GmmFeatures, speaker_of
 from am.features.gmm_front_end import GmmFrontEnd
 from am.features.speaker_transforms import SpeakerTransform, SpeakerTransforms
 from am.gmm.fmllr import FmllrStatistics, estimate_fmllr
 from am.gmm.model import DiagonalGmms, GmmTables
 from am.gmm.model_folder import GmmHmm
+from am.gmm.parts import Arrays
 from am.gmm.statistics import frame_precisions
 from am.gmm.training_data import TrainingData
+from am.processes import map_chunks
 from am.progress import track
-from am.threads import map_in_threads
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 SPEAKERS_A_GROUP = 128
 # Frames whose posteriors are computed together.
 BATCH_FRAMES = 1 << 14
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,14 @@ UtterancesOf = Callable[[Collection[str]], Iterable[AlignedUtterance]]
 
 
 def estimate_transforms(
-    model: GmmHmm,
+    model: Path,
     speakers: Iterable[str],
     utterances_of: UtterancesOf,
     silence_phones: Collection[int],
     settings: FmllrSettings,
+    executor: Executor,
     device: torch.device,
-    posteriors_of: DiagonalGmms | None = None,
+    posteriors_of: Path | None = None,
 ) -> SpeakerTransforms:
     """The transforms under which the model likes each speaker's frames best.
 
@@ -80,33 +85,67 @@ def estimate_transforms(
     are asked for once.
 
     Args:
-        model: whose Gaussians the frames are brought near to.
+        model: GMM folder, whose Gaussians the frames are brought near to; the workers read it.
         speakers: all of the data; each gets a transform.
         utterances_of: called with the speakers of a group.
         silence_phones: phone-ids that are not speech.
         settings: see :class:`FmllrSettings`.
+        executor: what gathers statistics; the transforms do not depend on it.
         device: where tensors live.
-        posteriors_of: the model's Gaussians under other features, which are to weigh the frames
-            as they are; the model's own where left out.
+        posteriors_of: GMM folder with the model's Gaussians under other features, which are to
+            weigh the frames as they are; the model's own where left out.
     """
-    accumulator = _Accumulator(model, silence_phones, settings, device, posteriors_of)
+    features = GmmFeatures.load(model)
+    make_state = partial(
+        _Accumulator.load, model, tuple(silence_phones), settings, device, posteriors_of
+    )
     distinct = list(dict.fromkeys(speakers))
     found: dict[str, SpeakerTransform] = {}
     for first in range(0, len(distinct), SPEAKERS_A_GROUP):
         group = distinct[first : first + SPEAKERS_A_GROUP]
-        statistics = {speaker: FmllrStatistics(model.gmms.dim, device) for speaker in group}
-        batches = _batches(utterances_of(frozenset(group)))
-        for part in map_in_threads(accumulator.gather, batches, device):
+        statistics = {speaker: FmllrStatistics(features.dim, _CPU) for speaker in group}
+        for part in map_chunks(
+            _gather,
+            make_state,
+            _batches(utterances_of(frozenset(group))),
+            executor,
+            chunk_size=1,
+            device=device,
+            at_most=None if device.type == "cpu" else 1,
+            in_threads=True,
+        ):
             for speaker, more in part.items():
-                statistics[speaker].merge(more)
+                statistics[speaker].add_arrays(more)
         for speaker in group:
             found[speaker] = _transform_of(statistics[speaker], settings)
-    transforms = SpeakerTransforms(found, model.features.fingerprint)
+    transforms = SpeakerTransforms(found, features.fingerprint)
     _report(transforms, settings)
     return transforms
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Utterances whose statistics are gathered together; ``id`` is for messages."""
+
+    utterances: list[AlignedUtterance]
+
+    @property
+    def id(self) -> str:
+        return "some of " + ", ".join(sorted({one.speaker for one in self.utterances}))
+
+
 class _Accumulator:
+    @staticmethod
+    def load(
+        model: Path,
+        silence_phones: Collection[int],
+        settings: FmllrSettings,
+        device: torch.device,
+        posteriors_of: Path | None,
+    ) -> _Accumulator:
+        gmms = None if posteriors_of is None else DiagonalGmms.load(posteriors_of)
+        return _Accumulator(GmmHmm.load(model), silence_phones, settings, device, gmms)
+
     def __init__(
         self,
         model: GmmHmm,
@@ -123,9 +162,9 @@ class _Accumulator:
         silent = model.pdfs_of(silence_phones)
         self._weight_of_pdf = np.where(silent, settings.silence_weight, 1.0).astype(np.float32)
 
-    def gather(self, batch: list[AlignedUtterance]) -> dict[str, FmllrStatistics]:
-        """Statistics of the batch by speaker."""
-        batch = sorted(batch, key=lambda utterance: utterance.speaker)
+    def gather(self, utterances: list[AlignedUtterance]) -> dict[str, FmllrStatistics]:
+        """Their statistics by speaker."""
+        batch = sorted(utterances, key=lambda utterance: utterance.speaker)
         speakers = sorted({utterance.speaker for utterance in batch})
         number = {speaker: place for place, speaker in enumerate(speakers)}
         pdf_ids = np.concatenate([utterance.pdf_ids for utterance in batch])
@@ -163,17 +202,23 @@ class _Accumulator:
         return found
 
 
-def _batches(utterances: Iterable[AlignedUtterance]) -> Iterator[list[AlignedUtterance]]:
+def _gather(accumulator: _Accumulator, batches: list[_Batch]) -> dict[str, Arrays]:
+    (batch,) = batches
+    found = accumulator.gather(batch.utterances)
+    return {speaker: statistics.to_arrays() for speaker, statistics in found.items()}
+
+
+def _batches(utterances: Iterable[AlignedUtterance]) -> Iterator[_Batch]:
     batch: list[AlignedUtterance] = []
     frames = 0
     for utterance in utterances:
         batch.append(utterance)
         frames += len(utterance.frames)
         if frames >= BATCH_FRAMES:
-            yield batch
+            yield _Batch(batch)
             batch, frames = [], 0
     if batch:
-        yield batch
+        yield _Batch(batch)
 
 
 def _transform_of(statistics: FmllrStatistics, settings: FmllrSettings) -> SpeakerTransform:
@@ -227,11 +272,12 @@ def transforms_of_data(
     data_folder: Path,
     front_end: GmmFrontEnd,
     pdf_ids_of: Callable[[str], np.ndarray | None],
-    model: GmmHmm,
+    model: Path,
     silence_phones: Collection[int],
     settings: FmllrSettings,
+    executor: Executor,
     device: torch.device,
-    posteriors_of: DiagonalGmms | None = None,
+    posteriors_of: Path | None = None,
 ) -> SpeakerTransforms:
     """The transforms of the speakers of a feature data folder.
 
@@ -240,7 +286,8 @@ def transforms_of_data(
         front_end: of the data.  Where it has transforms, they are the starting point, and what
             is returned contains them.
         pdf_ids_of: cut id → its (T,) pdf-ids, None where it has none.
-        model, silence_phones, settings, device, posteriors_of: see :func:`estimate_transforms`.
+        model, silence_phones, settings, executor, device, posteriors_of: see
+            :func:`estimate_transforms`.
     """
 
     def utterances_of(group: Collection[str]) -> Iterator[AlignedUtterance]:
@@ -255,6 +302,7 @@ def transforms_of_data(
         utterances_of,
         silence_phones,
         settings,
+        executor,
         device,
         posteriors_of,
     )

@@ -13,7 +13,6 @@ from am.features.gmm_features import GmmFeatures
 from am.features.speaker_transforms import SpeakerTransforms
 from am.gmm.model import DiagonalGmms
 from am.gmm.model_folder import GmmHmm
-from am.gmm.passes import update
 from am.gmm.trainer import Trainer, TrainingState
 from am.gmm.training_data import CHUNK_FRAMES
 from am.gmm.update import MIN_VARIANCE
@@ -37,21 +36,19 @@ def flat_start(trainer: Trainer, features: GmmFeatures) -> TrainingState:
     tree = monophone_tree([list(group) for group in lang.roots], lang.topology)
     inputs = trainer.data.write_input(features)
     model = _untrained(tree, lang.topology, features, inputs)
-    trainer.compile_graphs(model)
+    trainer.passes.compile_graphs(model, lang)
     data = trainer.data
-
-    alignment = data.new_alignment(0)
     in_graphs = np.zeros(tree.num_pdfs, dtype=bool)
-    for utterance in range(len(data.cut_ids)):
-        generator = np.random.default_rng((trainer.seed, utterance))
-        num_frames = int(data.num_frames[utterance])
-        graph = data.graph(utterance)
-        in_graphs[model.transitions.pdf_ids[graph.transition_states - 1]] = True
-        transition_ids = equal_alignment(graph, num_frames, generator)
-        if transition_ids is not None:
-            alignment[data.frames_of(utterance)] = transition_ids
+    with data.new_alignment(0) as alignment:
+        for utterance, graph in enumerate(data.graphs()):
+            generator = np.random.default_rng((trainer.seed, utterance))
+            num_frames = int(data.num_frames[utterance])
+            in_graphs[model.transitions.pdf_ids[graph.transition_states - 1]] = True
+            transition_ids = equal_alignment(graph, num_frames, generator)
+            if transition_ids is not None:
+                alignment[data.frames_of(utterance)] = transition_ids
     _warn_of_absent_phones(model.transitions, in_graphs, lang)
-    model, statistics, _ = update(model, inputs, alignment, FIRST_MIN_OCCUPANCY, trainer.device)
+    model, statistics, _ = trainer.passes.update(model, "em-000", 0, FIRST_MIN_OCCUPANCY)
     log.info(
         "flat start: %d pdfs, log-likelihood %.3f a frame",
         tree.num_pdfs,
@@ -105,10 +102,10 @@ def start_from_alignments(
     report.unseen.log(lang.phones)
     model = _untrained(tree, lang.topology, features, inputs)
     convert = AlignmentConverter(old.transitions, old.topology, tree, model.transitions)
-    alignment = data.new_alignment(0)
-    for utterance, cut_id in enumerate(data.cut_ids):
-        alignment[data.frames_of(utterance)] = convert(old.transition_ids(cut_id))
-    model, _, _ = update(model, inputs, alignment, FIRST_MIN_OCCUPANCY, trainer.device)
+    with data.new_alignment(0) as alignment:
+        for utterance, cut_id in enumerate(data.cut_ids):
+            alignment[data.frames_of(utterance)] = convert(old.transition_ids(cut_id))
+    model, _, _ = trainer.passes.update(model, "em-000", 0, FIRST_MIN_OCCUPANCY)
     return TrainingState.first(model, transforms)
 
 

@@ -6,7 +6,7 @@ gathered into blocks of ``BLOCK_FRAMES``, so that posteriors and sums are batche
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,12 +43,24 @@ class EmStatistics:
             torch.zeros(gmms.num_gaussians, 2 * gmms.dim, dtype=torch.float64, device=device),
         )
 
-    def merge(self, other: EmStatistics) -> None:
-        """Add the statistics of other frames, of the same Gaussians."""
-        self.occupancies += other.occupancies
-        self.sums += other.sums
-        self.num_frames += other.num_frames
-        self.log_likelihood += other.log_likelihood
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it, for :meth:`add_arrays`."""
+        return {
+            "occupancies": self.occupancies.cpu().numpy(),
+            "sums": self.sums.cpu().numpy(),
+            "num_frames": np.array([self.num_frames]),
+            "log_likelihood": np.array([self.log_likelihood]),
+        }
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what :meth:`to_arrays` made of other frames, of the same Gaussians.
+
+        This one is on the CPU.
+        """
+        self.occupancies += torch.from_numpy(arrays["occupancies"])
+        self.sums += torch.from_numpy(arrays["sums"])
+        self.num_frames += int(arrays["num_frames"][0])
+        self.log_likelihood += float(arrays["log_likelihood"][0])
 
     @property
     def log_likelihood_per_frame(self) -> float:
@@ -192,10 +204,14 @@ class MlltStatistics:
             # Frames that only fill blocks, up to half of all, would weigh 0.
             self.raw += weighted_moments(weights[blocks.present], rows[blocks.present])
 
-    def merge(self, other: MlltStatistics) -> None:
-        """Add the statistics of other frames, of the same Gaussians."""
-        self.raw += other.raw
-        self.em.merge(other.em)
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it, for :meth:`add_arrays`."""
+        return {"raw": self.raw.cpu().numpy(), **self.em.to_arrays()}
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what :meth:`to_arrays` made of other frames; see :meth:`EmStatistics.add_arrays`."""
+        self.raw += torch.from_numpy(arrays["raw"])
+        self.em.add_arrays(arrays)
 
     def moments(self, gmms: DiagonalGmms) -> np.ndarray:
         """(D, D, D) float64; ``gmms`` are those of the accumulation."""

@@ -1,6 +1,7 @@
 """The speaker-independent GMM trainings of a recipe, from folders to a model folder.
 
-:mod:`am.gmm.train_sat` has the speaker-adaptive one.
+:mod:`am.gmm.train_sat` has the speaker-adaptive one.  In all of them an executor's workers align
+and gather statistics; the model does not depend on which it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from am.alignment.alignment_folder import AlignmentFolder
 from am.alignment.failures import FAILED_NAME, write_failures
 from am.alignment.transcripts import Transcripts
 from am.errors import InputError
+from am.executors import Executor
 from am.features.feature_data import describe_features, open_feature_data
 from am.features.gmm_features import GmmFeatures, delta_features
 from am.gmm.lda import LdaStatistics
@@ -26,6 +28,7 @@ from am.gmm.start import flat_start, start_from_alignments
 from am.gmm.trainer import EmSettings, Trainer, TrainingState
 from am.gmm.training_data import TrainingData, prepare_training_data
 from am.lang.lang import Lang, check_phones
+from am.processes import ONE_PROCESS
 from am.tree.grow import TreeSettings
 
 log = logging.getLogger(__name__)
@@ -99,12 +102,13 @@ def train_mono(
     settings: MonoSettings,
     seed: int,
     device: torch.device,
+    executor: Executor = ONE_PROCESS,
 ) -> None:
     """Train monophones on deltas from a flat start; a killed training goes on."""
     lang = Lang.load(lang_folder)
     data = prepare(data_folder, lang, output, settings.normalise_variance, None)
     features = delta_features(data.mfcc.shape[1], settings.normalise_variance)
-    trainer = Trainer(data, lang, settings.em, output / "training", seed, device)
+    trainer = Trainer(data, lang, settings.em, output / "training", seed, device, executor)
     state = trainer.run(lambda trainer: flat_start(trainer, features))
     finish(trainer, state, output)
 
@@ -117,13 +121,14 @@ def train_deltas(
     settings: DeltasSettings,
     seed: int,
     device: torch.device,
+    executor: Executor = ONE_PROCESS,
 ) -> None:
     """Train triphones on deltas from another model's alignments; a killed training goes on."""
     lang = Lang.load(lang_folder)
     old = open_alignments(alignment_folder, lang)
     data = prepare(data_folder, lang, output, settings.normalise_variance, old)
     features = delta_features(data.mfcc.shape[1], settings.normalise_variance)
-    trainer = Trainer(data, lang, settings.em, output / "training", seed, device)
+    trainer = Trainer(data, lang, settings.em, output / "training", seed, device, executor)
     state = trainer.run(
         lambda trainer: start_from_alignments(trainer, features, old, settings.tree)
     )
@@ -138,6 +143,7 @@ def train_lda_mllt(
     settings: LdaMlltSettings,
     seed: int,
     device: torch.device,
+    executor: Executor = ONE_PROCESS,
 ) -> None:
     """Train triphones on LDA and MLLT of spliced frames; a killed training goes on."""
     lang = Lang.load(lang_folder)
@@ -149,7 +155,14 @@ def train_lda_mllt(
         return start_from_alignments(trainer, features, old, settings.tree)
 
     trainer = Trainer(
-        data, lang, settings.em, output / "training", seed, device, settings.mllt_iterations
+        data,
+        lang,
+        settings.em,
+        output / "training",
+        seed,
+        device,
+        executor,
+        settings.mllt_iterations,
     )
     state = trainer.run(start)
     finish(trainer, state, output)

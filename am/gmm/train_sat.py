@@ -14,19 +14,20 @@ import torch
 
 from am.alignment.alignment_folder import AlignmentFolder
 from am.errors import InputError
+from am.executors import Executor
 from am.features.speaker_transforms import SpeakerTransforms
 from am.gmm.adapted_model import save_speaker_independent
 from am.gmm.model import DiagonalGmms
 from am.gmm.model_folder import GmmHmm
-from am.gmm.passes import gather_em
 from am.gmm.speaker_adaptation import FmllrSettings, estimate_transforms, training_utterances
 from am.gmm.start import start_from_alignments
 from am.gmm.train import TRIPHONE_EM, finish, open_alignments, prepare
 from am.gmm.trainer import EmSettings, Trainer, TrainingState
-from am.gmm.training_data import TrainingData
+from am.gmm.training_data import UNADAPTED_NAME, TrainingData
 from am.gmm.update import estimate
 from am.lang.lang import Lang, check_phones
 from am.outputs import sha256_of_file
+from am.processes import ONE_PROCESS
 from am.tree.grow import TreeSettings
 
 
@@ -56,6 +57,7 @@ def train_sat(
     settings: SatSettings,
     seed: int,
     device: torch.device,
+    executor: Executor = ONE_PROCESS,
 ) -> None:
     """Train triphones on the speaker-adapted features of an older model; a killed training goes on.
 
@@ -67,6 +69,7 @@ def train_sat(
         output: the model folder, see :mod:`am.gmm.adapted_model`.
         settings, seed: of the training.
         device: where tensors live.
+        executor: what aligns and gathers statistics; the model does not depend on it.
 
     Raises:
         InputError: data, lang, model and alignment do not belong together, or no cut can be used.
@@ -80,7 +83,7 @@ def train_sat(
     _check_mfcc(data, older, older_folder, data_folder)
 
     def start(trainer: Trainer) -> TrainingState:
-        transforms = _first_transforms(trainer, older, old)
+        transforms = _first_transforms(trainer, older, older_folder, old)
         features = dataclasses.replace(older.features, speaker_adapted=True)
         return start_from_alignments(trainer, features, old, settings.tree, transforms)
 
@@ -91,6 +94,7 @@ def train_sat(
         output / "training",
         seed,
         device,
+        executor,
         fmllr_iterations=settings.fmllr_iterations,
         fmllr=settings.fmllr,
     )
@@ -105,7 +109,9 @@ def train_sat(
     finish(trainer, state, output)
 
 
-def _first_transforms(trainer: Trainer, older: GmmHmm, old: AlignmentFolder) -> SpeakerTransforms:
+def _first_transforms(
+    trainer: Trainer, older: GmmHmm, older_folder: Path, old: AlignmentFolder
+) -> SpeakerTransforms:
     """Those that the alignment was made with, or else estimated on it with the older model."""
     if older.features.speaker_adapted or SpeakerTransforms.are_in(old.folder):
         return SpeakerTransforms.load(old.folder, older.features)
@@ -116,11 +122,12 @@ def _first_transforms(trainer: Trainer, older: GmmHmm, old: AlignmentFolder) -> 
         return old.transitions.pdf_ids_of(old.transition_ids(data.cut_ids[utterance]))
 
     return estimate_transforms(
-        older,
+        older_folder,
         data.speakers,
         training_utterances(data, inputs, pdf_ids_of),
         trainer.lang.silence_phones,
         trainer.fmllr,
+        trainer.executor,
         trainer.device,
     )
 
@@ -128,12 +135,13 @@ def _first_transforms(trainer: Trainer, older: GmmHmm, old: AlignmentFolder) -> 
 def _unadapted(trainer: Trainer, state: TrainingState) -> DiagonalGmms:
     """The model's Gaussians as they are in unadapted features, by posteriors in adapted ones."""
     model, data = state.model, trainer.data
-    statistics = gather_em(
+    data.write_input(model.features, state.transforms)
+    data.write_input(model.features, name=UNADAPTED_NAME)
+    statistics = trainer.passes.gather_em(
         model,
-        data.write_input(model.features, state.transforms),
-        data.open_alignment(state.alignment_iteration),
-        trainer.device,
-        observed=data.write_input(model.features, name="unadapted.f32"),
+        "em-unadapted",
+        state.alignment_iteration,
+        observed=data.folder / UNADAPTED_NAME,
     )
     return estimate(model.gmms, statistics, trainer.settings.min_occupancy, remove=False)
 

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from am.alignment.training_graph import GraphCompiler
 from am.alignment.viterbi import AlignmentScales, why_unalignable
 from am.errors import InputError
+from am.executors import Executor
 from am.features.speaker_transforms import SpeakerTransforms
 from am.gmm.mllt import estimate_mllt
 from am.gmm.model_folder import GmmHmm
-from am.gmm.passes import gather_mllt, realign, update
+from am.gmm.passes import Passes
 from am.gmm.speaker_adaptation import FmllrSettings, estimate_transforms, training_utterances
 from am.gmm.training_data import TrainingData
 from am.gmm.update import split, split_targets
@@ -102,6 +102,7 @@ class Trainer:
         folder: for checkpoints.
         seed: of the directions in which Gaussians are split.
         device: where tensors live.
+        executor: what aligns and gathers statistics.
         mllt_iterations: at whose beginning an MLLT is estimated.
         fmllr_iterations: at whose beginning the speakers' transforms are estimated anew.
         fmllr: how they are.
@@ -115,6 +116,7 @@ class Trainer:
         folder: Path,
         seed: int,
         device: torch.device,
+        executor: Executor,
         mllt_iterations: tuple[int, ...] = (),
         fmllr_iterations: tuple[int, ...] = (),
         fmllr: FmllrSettings | None = None,
@@ -125,10 +127,11 @@ class Trainer:
         self.folder = folder
         self.seed = seed
         self.device = device
+        self.executor = executor
+        self.passes = Passes(data, executor, device)
         self.mllt_iterations = mllt_iterations
         self.fmllr_iterations = fmllr_iterations
         self.fmllr = fmllr or FmllrSettings()
-        self._inputs = np.zeros((0, 0), dtype=np.float32)
 
     def run(self, start: Callable[[Trainer], TrainingState]) -> TrainingState:
         """Train to the end.
@@ -144,17 +147,11 @@ class Trainer:
         else:
             log.info("going on after iteration %d", state.iteration)
         self._check_alignable(state)
-        self._inputs = self.data.write_input(state.model.features, state.transforms)
+        self.data.write_input(state.model.features, state.transforms)
         for iteration in range(state.iteration + 1, self.settings.num_iterations + 1):
             self._iterate(state, iteration)
             self._save(state)
         return state
-
-    def compile_graphs(self, model: GmmHmm) -> None:
-        """Make the training graphs for a model's tree."""
-        self.data.compile_graphs(
-            GraphCompiler(self.lang, model.tree, model.topology, model.transitions)
-        )
 
     def _iterate(self, state: TrainingState, iteration: int) -> None:
         started = time.monotonic()
@@ -163,11 +160,14 @@ class Trainer:
             facts["unaligned"] = self._realign(state, iteration)
         alignment = self.data.open_alignment(state.alignment_iteration)
         if iteration in self.mllt_iterations:
-            facts["mllt_gain_per_frame"] = self._change_features(state, alignment)
+            facts["mllt_gain_per_frame"] = self._change_features(state, iteration)
         if iteration in self.fmllr_iterations:
             facts["fmllr_gain_per_frame"] = self._adapt_speakers(state, alignment)
-        model, statistics, pdf_frames = update(
-            state.model, self._inputs, alignment, self.settings.min_occupancy, self.device
+        model, statistics, pdf_frames = self.passes.update(
+            state.model,
+            f"em-{iteration:03d}",
+            state.alignment_iteration,
+            self.settings.min_occupancy,
         )
         wanted = self.settings.gaussians_at(iteration, state.first_gaussians)
         targets = split_targets(pdf_frames, wanted, self.settings.power)
@@ -194,25 +194,28 @@ class Trainer:
 
     def _realign(self, state: TrainingState, iteration: int) -> int:
         """Align all utterances; return how many have no path."""
-        if not self.data.num_states.any():
-            self.compile_graphs(state.model)
-        scales = AlignmentScales(self.settings.acoustic_scale, self.settings.self_loop_scale)
-        alignment = self.data.new_alignment(iteration)
-        unaligned = realign(state.model, self.data, self._inputs, alignment, scales, self.device)
+        data = self.data
+        # It is there where the iteration failed after it.
+        if not data.alignment_path(iteration).is_file():
+            if not data.num_states.any():
+                self.passes.compile_graphs(state.model, self.lang)
+            scales = AlignmentScales(self.settings.acoustic_scale, self.settings.self_loop_scale)
+            self.passes.realign(state.model, f"align-{iteration:03d}", iteration, scales)
         state.alignment_iteration = iteration
-        return unaligned
+        return int((data.open_alignment(iteration)[data.offsets[:-1]] == 0).sum())
 
-    def _change_features(self, state: TrainingState, alignment: np.ndarray) -> float:
+    def _change_features(self, state: TrainingState, iteration: int) -> float:
         """Estimate an MLLT on speech, apply it to features and means; return its gain."""
         model = state.model
-        speech_pdf = ~model.pdfs_of(self.lang.silence_phones)
-        statistics = gather_mllt(model, self._inputs, alignment, speech_pdf, self.device)
+        statistics = self.passes.gather_mllt(
+            model, f"mllt-{iteration:03d}", state.alignment_iteration, self.lang.silence_phones
+        )
         matrix, gain = estimate_mllt(statistics.moments(model.gmms), statistics.em.num_frames)
         log.info("MLLT: objective up by %.3f a frame", gain)
         features = model.features.compose(matrix)
         gmms = model.gmms.with_means(model.gmms.means.astype(np.float64) @ matrix.T)
         state.model = model.replace(features=features, gmms=gmms)
-        self._inputs = self.data.write_input(features)
+        self.data.write_input(features)
         return round(gain, 4)
 
     def _adapt_speakers(self, state: TrainingState, alignment: np.ndarray) -> float:
@@ -224,15 +227,16 @@ class Trainer:
             return model.transitions.pdf_ids_of(transition_ids) if transition_ids[0] else None
 
         changes = estimate_transforms(
-            model,
+            self.passes.write_model("fmllr", model),
             data.speakers,
-            training_utterances(data, self._inputs, pdf_ids_of),
+            training_utterances(data, data.open_input(model.features.dim), pdf_ids_of),
             self.lang.silence_phones,
             self.fmllr,
+            self.executor,
             self.device,
         )
         state.transforms = changes if state.transforms is None else changes.after(state.transforms)
-        self._inputs = self.data.write_input(model.features, state.transforms)
+        data.write_input(model.features, state.transforms)
         return round(changes.gain_per_frame, 4)
 
     def _log_determinant_per_frame(self, state: TrainingState, alignment: np.ndarray) -> float:
@@ -250,7 +254,7 @@ class Trainer:
         alignment = data.open_alignment(state.alignment_iteration)
         left_out = np.flatnonzero(alignment[data.offsets[:-1]] == 0)
         if len(left_out) and not data.num_states.any():
-            self.compile_graphs(state.model)
+            self.passes.compile_graphs(state.model, self.lang)
         return [
             (data.cut_ids[utterance], self._why_unaligned(utterance))
             for utterance in left_out.tolist()

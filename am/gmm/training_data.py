@@ -14,17 +14,19 @@ folder, so that a pass reads without parsing and memory does not grow with the c
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from am.alignment.alignment_folder import AlignmentFolder
-from am.alignment.training_graph import GraphCompiler, TrainingGraph
-from am.alignment.transcripts import Transcripts
+from am.alignment.training_graph import TrainingGraph
+from am.alignment.transcripts import Transcripts, log_unknown_words
 from am.features.gmm_features import (
     GmmFeatures,
     SpeakerNormalisation,
@@ -33,12 +35,16 @@ from am.features.gmm_features import (
     splice_indices,
 )
 from am.features.speaker_transforms import SpeakerTransforms
+from am.gmm.parts import Arrays
 from am.gmm.row_file import RowWriter, open_rows
 from am.progress import track
 
 log = logging.getLogger(__name__)
 
 INDEX_NAME = "index.json"
+INPUT_NAME = "input.f32"
+UNADAPTED_NAME = "unadapted.f32"
+GRAPHS_NAME = "graphs.i32"
 # Frames that a pass holds at once.
 CHUNK_FRAMES = 1 << 16
 
@@ -51,6 +57,8 @@ class TrainingData:
         num_frames: (utterances,) int64.
         offsets: (utterances + 1,) int64, first frame of each.
         failures: cuts left out, with the reason.
+        graph_offsets: (utterances + 1,) int64, first value of each graph's record.
+        num_states, min_frames: (utterances,) int64 of the graphs; 0 before there are any.
     """
 
     def __init__(self, folder: Path):
@@ -63,8 +71,7 @@ class TrainingData:
         self.offsets = np.concatenate([[0], np.cumsum(self.num_frames)])
         self._mfcc_dim: int = index["mfcc_dim"]
         self._word_offsets = np.concatenate([[0], np.cumsum(index["num_words"])]).astype(np.int64)
-        self._graph_offsets = np.zeros(1, dtype=np.int64)
-        self._graphs = np.zeros(0, dtype=np.int32)
+        self.graph_offsets = np.zeros(1, dtype=np.int64)
         self.num_states = np.zeros(len(self.cut_ids), dtype=np.int64)
         self.min_frames = np.zeros(len(self.cut_ids), dtype=np.int64)
 
@@ -102,7 +109,7 @@ class TrainingData:
         self,
         features: GmmFeatures,
         transforms: SpeakerTransforms | None = None,
-        name: str = "input.f32",
+        name: str = INPUT_NAME,
     ) -> np.ndarray:
         """Make the file ``name`` and return it, (frames, D) float32, mapped."""
         path = self.folder / name
@@ -114,6 +121,10 @@ class TrainingData:
                 writer.append(frames)
         return open_rows(path, np.float32, features.dim)
 
+    def open_input(self, dim: int) -> np.ndarray:
+        """The present model input, (frames, dim) float32, mapped."""
+        return open_rows(self.folder / INPUT_NAME, np.float32, dim)
+
     def _adapt(
         self, frames: np.ndarray, first: int, last: int, transforms: SpeakerTransforms
     ) -> None:
@@ -122,34 +133,40 @@ class TrainingData:
         for utterance, start, end in zip(range(first, last), offsets, offsets[1:], strict=False):
             frames[start:end] = transforms.apply(self.speakers[utterance], frames[start:end])
 
-    def compile_graphs(self, compiler: GraphCompiler) -> None:
-        """Make the training graphs of all utterances."""
-        sizes = []
-        with RowWriter(self.folder / "graphs.i32", np.int32) as writer:
-            utterances = track(range(len(self.cut_ids)), "training graphs", unit="cut")
-            for utterance in utterances:
-                graph = compiler.compile(self.word_ids(utterance))
-                record = graph.to_record()
-                writer.append(record)
-                sizes.append(len(record))
-                self.num_states[utterance] = graph.num_states
-                self.min_frames[utterance] = graph.min_frames
-        self._graph_offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self._graphs = open_rows(self.folder / "graphs.i32", np.int32)
+    def keep_graphs(self, parts: Iterable[Arrays]) -> None:
+        """Write the training graphs of all utterances, a part of them at a time.
 
-    def graph(self, utterance: int) -> TrainingGraph:
-        """One utterance's graph."""
-        first, last = self._graph_offsets[utterance : utterance + 2]
-        return TrainingGraph.from_record(np.asarray(self._graphs[first:last]))
+        Args:
+            parts: the graphs' ``records``, one after the other, and by graph ``sizes`` (of its
+                record), ``num_states`` and ``min_frames``.
+        """
+        facts: list[list[np.ndarray]] = []
+        with RowWriter(self.folder / GRAPHS_NAME, np.int32) as writer:
+            for part in parts:
+                writer.append(part["records"])
+                facts.append([part[name] for name in ("sizes", "num_states", "min_frames")])
+        sizes, self.num_states, self.min_frames = map(np.concatenate, zip(*facts, strict=True))
+        self.graph_offsets = np.concatenate([[0], np.cumsum(sizes)])
+
+    def graphs(self) -> Iterator[TrainingGraph]:
+        """Of all utterances."""
+        records = open_rows(self.folder / GRAPHS_NAME, np.int32)
+        for first, last in itertools.pairwise(self.graph_offsets):
+            yield TrainingGraph.from_record(np.asarray(records[first:last]))
 
     def alignment_path(self, iteration: int) -> Path:
         """Where the alignment made in an iteration lies."""
         return self.folder / f"alignment-{iteration:03d}.i32"
 
-    def new_alignment(self, iteration: int) -> np.ndarray:
-        """(frames,) int32 zeros on disk, mapped, to be filled."""
+    @contextmanager
+    def new_alignment(self, iteration: int) -> Iterator[np.ndarray]:
+        """(frames,) int32 zeros on disk, mapped, to be filled; in its place after the block."""
         path = self.alignment_path(iteration)
-        return np.memmap(path, dtype=np.int32, mode="w+", shape=(int(self.offsets[-1]),))
+        aside = path.with_suffix(".unfinished")
+        rows = np.memmap(aside, dtype=np.int32, mode="w+", shape=(int(self.offsets[-1]),))
+        yield rows
+        rows.flush()
+        aside.replace(path)
 
     def open_alignment(self, iteration: int) -> np.ndarray:
         """The alignment of an earlier iteration, mapped."""
@@ -209,7 +226,7 @@ def prepare_training_data(
         "failures": failures,
     }
     (folder / INDEX_NAME).write_text(json.dumps(index))
-    transcripts.log_unknown_words()
+    log_unknown_words(transcripts.unknown_words)
     return TrainingData(folder)
 
 

@@ -11,10 +11,8 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +30,7 @@ from am.graph.arrays import from_fst, to_fst
 from am.nnet.data import open_labels
 from am.nnet.network import LoadedNetwork, load_network
 from am.outputs import unfinished_folder
-from am.processes import ONE_PROCESS
+from am.processes import ONE_PROCESS, chunks
 from am.sequence.lattice import STORE_KIND, STORED_FIELDS, DenominatorLattice, denominator_lattice
 from am.sequence.reference import ReferenceLattices, holds_path, with_paths_of
 from am.shards import make_shards
@@ -158,7 +156,7 @@ def make_denominator_lattices(
     make_state = partial(
         _make_state, graph_dir, data_dir, model_dir, labels, output, settings, device
     )
-    shards = enumerate(_chunks(open_feature_data(data_dir), settings.cuts_per_shard))
+    shards = enumerate(chunks(open_feature_data(data_dir), settings.cuts_per_shard))
     num_shards = -(-count_cuts(data_dir) // settings.cuts_per_shard)
     (output / PARTS_NAME).mkdir(exist_ok=True)
     make_shards(
@@ -311,9 +309,3 @@ def _lattice_of(state: _State, cut: Cut) -> tuple[DenominatorLattice | None, str
     if lattice is None or lattice.num_frames != len(scores):
         return None, "no path through the graph"
     return lattice, ""
-
-
-def _chunks(cuts: Iterator[Cut], size: int) -> Iterator[list[Cut]]:
-    iterator = iter(cuts)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -1,4 +1,4 @@
-"""Passes over aligned cuts by an executor's workers: normalisation, statistics, transition counts.
+"""Passes over aligned cuts by an executor's workers: statistics, transition counts.
 
 The data are read in chunks of ``CUTS_A_CHUNK`` cuts whatever the number of workers, and what
 comes of the chunks is added in their order, so that the sums do not depend on it.
@@ -22,8 +22,8 @@ from am.alignment.low_frame_rate import labelled_frames, low_rate_windows
 from am.errors import InputError
 from am.executors import Executor
 from am.features.feature_data import open_feature_data
-from am.features.gmm_features import GmmFeatures, SpeakerNormalisation, fault_of_features
-from am.features.gmm_front_end import GmmFrontEnd
+from am.features.gmm_features import GmmFeatures, fault_of_features
+from am.features.gmm_front_end import GmmFrontEnd, gather_normalisation
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
 from am.processes import map_chunks
@@ -35,21 +35,6 @@ log = logging.getLogger(__name__)
 
 CUTS_A_CHUNK = 64
 _CPU = torch.device("cpu")
-
-
-def gather_normalisation(data: Path, executor: Executor) -> SpeakerNormalisation:
-    """Normalisation statistics of the speakers of a feature data folder."""
-    total = SpeakerNormalisation()
-    for part in map_chunks(
-        _normalisation_of_chunk,
-        SpeakerNormalisation,
-        track(open_feature_data(data), "speakers", unit="cut"),
-        executor,
-        chunk_size=CUTS_A_CHUNK,
-        device=_CPU,
-    ):
-        total.merge(part)
-    return total
 
 
 def gather_statistics(
@@ -153,10 +138,6 @@ class _Part:
     statistics: TriphoneStatistics | None = None
     aligned: int = 0
     unaligned: int = 0
-
-
-def _normalisation_of_chunk(_: SpeakerNormalisation, cuts: list[Any]) -> SpeakerNormalisation:
-    return SpeakerNormalisation.from_cuts(cuts)
 
 
 def _statistics_of_chunk(reader: _Reader, cuts: Iterable[Any]) -> _Part:

@@ -18,6 +18,8 @@
 #   --device auto|cpu|cuda      where the GMMs and networks are trained
 #   --jobs N                    processes of the data-parallel steps (cmd.sh)
 #   --executor WHERE            where they work: local:N, dask:tcp://HOST:PORT, slurm, sge (cmd.sh)
+#   --processes N               processes that train each network, started by torchrun
+#   --parallel ddp|gtc|bmuf     how they share it (docs/distributed_training.md)
 #   --seed N                    seed of every random choice
 #   --top-k N                   teacher logits stored a frame
 #   --sat true|false            speaker-adaptive GMMs, whose alignments train the networks
@@ -41,6 +43,8 @@ redo=false
 device=auto
 jobs=
 executor=
+processes=1
+parallel=ddp
 seed=1
 top_k=20
 sat=true

@@ -12,6 +12,7 @@ from lhotse import CutSet, Features, MonoCut, SupervisionSegment
 
 from am.alignment.align_network import NetworkAlignmentSettings, align_network
 from am.errors import InputError
+from am.executors import Executor
 from am.features.extractors import LfbeSettings
 from am.features.feature_data import open_feature_data, write_feature_settings
 from am.features.low_frame_rate import LowFrameRateFrontEnd
@@ -24,6 +25,7 @@ from am.nnet.data import open_labels
 from am.nnet.lstm import AcousticModel, LstmSettings
 from am.nnet.network import load_network, save_network
 from am.outputs import sha256_of_file
+from am.processes import ONE_PROCESS, LocalProcesses
 from am.tree.context_tree import ContextTree, monophone_tree
 
 CHANNELS = 4
@@ -99,10 +101,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def align(folders: Path, output: Path, **others: Path) -> None:
+def align(folders: Path, output: Path, executor: Executor = ONE_PROCESS, **others: Path) -> None:
     named = {name: folders / name for name in ("data", "lang", "senones", "network")} | others
     output.mkdir(exist_ok=True)
-    align_network(*named.values(), output, SETTINGS, "cpu")
+    align_network(*named.values(), output, SETTINGS, torch.device("cpu"), executor)
 
 
 def phone_paths(lang: Lang, text: str) -> list[tuple[tuple[int, ...], float]]:
@@ -143,8 +145,12 @@ def best_labels(lang: Lang, senones: Path, text: str, scores: np.ndarray) -> lis
     return labels
 
 
-def test_labels_are_those_of_the_best_of_all_paths(folders: Path, tmp_path: Path) -> None:
-    align(folders, tmp_path)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_labels_are_those_of_the_best_of_all_paths(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr("am.alignment.align_shards.CUTS_A_SHARD", 3)
+    align(folders, tmp_path, LocalProcesses(processes))
     network, lang = load_network(folders / "network"), Lang.load(folders / "lang")
     labels = open_labels(tmp_path, "pdf-ids", network.num_pdfs, 0.03)
     assert labels.description["tree_sha256"] == network.tree_sha256

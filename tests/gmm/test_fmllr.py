@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+import tempfile
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from gmm_cases import direct_posteriors, random_gmms
 
+from am.executors import Executor
 from am.features.gmm_features import GmmFeatures
+from am.features.speaker_transforms import SpeakerTransforms
 from am.gmm import fmllr, speaker_adaptation
 from am.gmm.fmllr import FmllrStatistics, estimate_fmllr, fmllr_objective
 from am.gmm.model import DiagonalGmms, GmmTables
 from am.gmm.model_folder import GmmHmm
-from am.gmm.speaker_adaptation import (
-    AlignedUtterance,
-    FmllrSettings,
-    UtterancesOf,
-    estimate_transforms,
-)
+from am.gmm.speaker_adaptation import AlignedUtterance, FmllrSettings, UtterancesOf
 from am.gmm.statistics import frame_precisions
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
+from am.processes import ONE_PROCESS, LocalProcesses
 from am.tree.context_tree import monophone_tree
 
 CPU = torch.device("cpu")
@@ -42,7 +42,7 @@ def gathered(
         statistics = FmllrStatistics(gmms.dim, CPU)
         weight = torch.from_numpy(weights[part].astype(np.float32))
         statistics.accumulate(values, precisions, weighted_means, weight)
-        total.merge(statistics)
+        total.add_arrays(statistics.to_arrays())
     return total
 
 
@@ -206,6 +206,21 @@ def those_of(utterances: list[AlignedUtterance]) -> UtterancesOf:
     return utterances_of
 
 
+def transforms_of(
+    model: GmmHmm,
+    speakers: Iterable[str],
+    utterances_of: UtterancesOf,
+    silence_phones: list[int],
+    settings: FmllrSettings,
+    executor: Executor = ONE_PROCESS,
+) -> SpeakerTransforms:
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder))
+        return speaker_adaptation.estimate_transforms(
+            Path(folder), speakers, utterances_of, silence_phones, settings, executor, CPU
+        )
+
+
 def random_distortion(seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     square = np.eye(DIM) + generator.normal(0, 0.3, (DIM, DIM))
@@ -216,7 +231,7 @@ def test_a_known_distortion_is_undone() -> None:
     model = small_model()
     distortions = {name: random_distortion(place) for place, name in enumerate("abc")}
     utterances = distorted(model, distortions, [3000, 5000])
-    found = estimate_transforms(model, "abc", those_of(utterances), [], FmllrSettings(), CPU)
+    found = transforms_of(model, "abc", those_of(utterances), [], FmllrSettings())
     for name, distortion in distortions.items():
         transform = found[name]
         assert transform.frames == 8000 and transform.gain_per_frame > 0.5
@@ -231,7 +246,7 @@ def test_a_known_distortion_is_undone() -> None:
 def test_a_matched_speaker_stays() -> None:
     model = small_model()
     utterances = distorted(model, {"matched": IDENTITY}, [8000])
-    found = estimate_transforms(model, ["matched"], those_of(utterances), [], FmllrSettings(), CPU)
+    found = transforms_of(model, ["matched"], those_of(utterances), [], FmllrSettings())
     np.testing.assert_allclose(found["matched"].matrix, IDENTITY, atol=0.05)
     assert 0 < found["matched"].gain_per_frame < 0.01
 
@@ -247,32 +262,26 @@ def test_batches_and_groups_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(len(group))
         return those_of(utterances)(group)
 
-    once = estimate_transforms(model, speakers, utterances_of, [], FmllrSettings(), CPU)
+    once = transforms_of(model, speakers, utterances_of, [], FmllrSettings())
     monkeypatch.setattr(speaker_adaptation, "BATCH_FRAMES", 100)
     monkeypatch.setattr(speaker_adaptation, "SPEAKERS_A_GROUP", 3)
-    often = estimate_transforms(model, speakers, utterances_of, [], FmllrSettings(), CPU)
+    often = transforms_of(model, speakers, utterances_of, [], FmllrSettings())
     assert asked == [7, 3, 3, 1]
     for name in speakers:
         np.testing.assert_allclose(often[name].matrix, once[name].matrix, atol=1e-4)
         alone = [utterance for utterance in utterances if utterance.speaker == name]
-        found = estimate_transforms(model, [name], those_of(alone), [], FmllrSettings(), CPU)
+        found = transforms_of(model, [name], those_of(alone), [], FmllrSettings())
         np.testing.assert_allclose(found[name].matrix, once[name].matrix, atol=1e-4)
 
 
-def test_threads_do_not_matter() -> None:
+def test_processes_do_not_matter() -> None:
     model = small_model()
     distortions = {f"s{number}": random_distortion(number) for number in range(30)}
     utterances = those_of(distorted(model, distortions, [600, 500]))
-    threads = torch.get_num_threads()
-    found = []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            found.append(
-                estimate_transforms(model, distortions, utterances, [], FmllrSettings(), CPU)
-            )
-    finally:
-        torch.set_num_threads(threads)
+    found = [
+        transforms_of(model, distortions, utterances, [], FmllrSettings(), LocalProcesses(count))
+        for count in (1, 2)
+    ]
     for name in distortions:
         np.testing.assert_array_equal(found[0][name].matrix, found[1][name].matrix)
 
@@ -289,7 +298,7 @@ def test_silence_counts_as_little_as_is_said() -> None:
     error = {}
     for weight in (0.0, 0.01, 1.0):
         settings = FmllrSettings(silence_weight=weight)
-        found = estimate_transforms(model, ["a"], those_of([speech]), [1], settings, CPU)["a"]
+        found = transforms_of(model, ["a"], those_of([speech]), [1], settings)["a"]
         assert found.frames == pytest.approx((~silent).sum() + weight * silent.sum())
         undone = found.matrix[:, :DIM] @ distortion[:, :DIM]
         error[weight] = np.abs(undone - np.eye(DIM)).max()
@@ -319,9 +328,7 @@ def test_too_little_speech_keeps_the_identity(caplog: pytest.LogCaptureFixture) 
     utterances = [long, short, only_silence, all_alike]
     speakers = [*(utterance.speaker for utterance in utterances), "unheard"]
     with caplog.at_level(logging.WARNING):
-        found = estimate_transforms(
-            model, speakers, those_of(utterances), [1], FmllrSettings(), CPU
-        )
+        found = transforms_of(model, speakers, those_of(utterances), [1], FmllrSettings())
     assert "4 of 5 speakers keep the identity" in caplog.text
     assert found["long"].gain_per_frame > 0.1
     for name in speakers[1:]:
@@ -329,7 +336,7 @@ def test_too_little_speech_keeps_the_identity(caplog: pytest.LogCaptureFixture) 
         assert found[name].gain_per_frame == 0
     assert [found[name].frames for name in speakers] == [501, 499, 0, 900, 0]
     fewer = FmllrSettings(min_frames=400)
-    found = estimate_transforms(model, speakers, those_of(utterances), [1], fewer, CPU)
+    found = transforms_of(model, speakers, those_of(utterances), [1], fewer)
     assert found["short"].gain_per_frame > 0.1
 
 

@@ -184,20 +184,6 @@ def test_a_killed_training_goes_on_to_the_same_model(
     assert without_time[0] == without_time[1]
 
 
-def test_threads_do_not_change_the_model(task: Task, tmp_path: Path) -> None:
-    threads = torch.get_num_threads()
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            output = tmp_path / str(count)
-            output.mkdir()
-            train_mono(task.data, task.lang.folder, output, MONO, 1, CPU)
-    finally:
-        torch.set_num_threads(threads)
-    one, two = (load_gmm(tmp_path / name).model.gmms for name in "12")
-    np.testing.assert_allclose(one.means, two.means, atol=1e-4)
-
-
 def test_other_phones_are_refused(task: Task, tmp_path: Path) -> None:
     for trained in (task.mono, task.alignments):
         other = tmp_path / trained.name

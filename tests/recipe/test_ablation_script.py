@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections import Counter
@@ -31,13 +32,12 @@ class Recipe:
     def __init__(self, folder: Path, script: str):
         self.folder = folder
         self.has_clean_copies = not script.startswith("egs/")
-        for name in ("steps", "utils", "local"):
+        for name in ("steps", "utils", "local", "bin"):
             (folder / name).mkdir(parents=True)
-        for place, names in TOOLS.items():
-            for name in names:
-                path = folder / place / f"{name}.py"
-                path.write_text(LISTEN)
-                path.chmod(0o755)
+        tools = [folder / place / f"{name}.py" for place, names in TOOLS.items() for name in names]
+        for path in (*tools, folder / "bin" / "torchrun"):
+            path.write_text(LISTEN)
+            path.chmod(0o755)
         for name in ("parse_options.sh", "recipe.sh", "ablation_options.sh", "ablations.sh"):
             shutil.copy(ROOT / "utils" / name, folder / "utils")
         shutil.copy(ROOT / script, folder / "local")
@@ -54,12 +54,13 @@ class Recipe:
             capture_output=True,
             text=True,
             check=False,
+            env={**os.environ, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"},
         )
 
     def calls(self, tool: str) -> list[list[str]]:
         """The arguments of each call of a tool."""
         lines = (self.folder / "calls.txt").read_text().splitlines()
-        return [line.split()[1:] for line in lines if line.split()[0] == f"{tool}.py"]
+        return [line.split()[1:] for line in lines if line.split()[0] in (tool, f"{tool}.py")]
 
     def rows(self) -> list[list[str]]:
         """The list of rows, without its head."""
@@ -161,6 +162,25 @@ def test_without_sequence_training_there_are_no_rows_of_it(recipe: Recipe) -> No
     assert recipe.run("--seeds", "1").returncode == 0
     assert not recipe.calls("train_smbr")
     assert not any("sMBR" in row[0] for row in recipe.rows())
+
+
+def test_trainings_in_several_processes(recipe: Recipe) -> None:
+    processes = ("--processes", "3", "--parallel", "gtc")
+    done = recipe.run("--seeds", "4", "--rows", "supervised scheduled_smbr", *processes)
+    assert done.returncode == 0, done.stderr
+    started = recipe.calls("torchrun")
+    assert [call[3] for call in started] == [
+        "steps/train_ce.py",
+        "steps/train_student.py",
+        "steps/train_smbr.py",
+    ]
+    for call in started:
+        assert call[:3] == ["--standalone", "--nproc-per-node", "3"]
+        assert call[call.index("--parallel") + 1] == "gtc"
+    assert not recipe.calls("train_ce") and not recipe.calls("train_smbr")
+    for wrong in ("0", "two", ""):
+        refused = recipe.run("--processes", wrong)
+        assert refused.returncode == 1 and "at least 1, not" in refused.stderr
 
 
 def test_an_unknown_row_and_an_unfinished_recipe_are_named(recipe: Recipe) -> None:

@@ -93,6 +93,12 @@ def test_embedded_corpus_recipe_goes_on_after_a_kill(tmp_path: Path) -> None:
     assert "student, scheduled" in output, "the table is shown on the screen"
 
     assert "done in" not in run(recipe, *options, "--stop-stage", "12"), "all is up to date"
+
+    several = ("--processes", "2", "--parallel", "bmuf", "--redo", "true")
+    run(recipe, *options, *several, "--stage", "11", "--stop-stage", "13", "--device", "cpu")
+    for system in ("student_supervised", "student_ce", "student_smbr"):
+        log = (tmp_path / "exp" / system / "log.txt").read_text()
+        assert "2 processes" in log, system
     assert not (tmp_path / "data/local/embedded/unlabeled/text").exists()
 
 

@@ -13,7 +13,9 @@
 #   --decoded NAMES             models that are decoded (default: tri2 tri2_tuned tri3)
 #   --normalise-variance true|false   of a speaker's MFCC, besides the mean
 #   --lm FILE                   language model in ARPA form (default: DIR/lm/tg.arpa)
-#   --jobs N, --device auto|cpu|cuda, --seed N
+#   --jobs N                    processes of the data-parallel steps (cmd.sh)
+#   --executor WHERE            where they work: local:N, dask:tcp://HOST:PORT, slurm, sge (cmd.sh)
+#   --device auto|cpu|cuda, --seed N
 #   --data DIR, --exp DIR       where data and models go
 set -euo pipefail
 called_from=$PWD
@@ -25,6 +27,7 @@ decoded="tri2 tri2_tuned tri3"
 normalise_variance=false
 lm=
 jobs=
+executor=
 device=auto
 seed=1
 data=data/gmm
@@ -33,6 +36,7 @@ exp=exp/gmm
 . utils/parse_options.sh
 . ./path.sh
 . ./cmd.sh
+executor=${executor:-local:$jobs}
 conf=../../conf
 
 if [ -z "$corpus_dir" ]; then
@@ -50,28 +54,29 @@ lm=${lm:-$corpus_dir/lm/tg.arpa}
 # make_mfcc PREPARED NAME OUT: cuts and MFCC of a prepared set.
 make_mfcc() {
   utils/make_cuts.py --lexicon "$1/lexicon.txt" --jobs "$jobs" "$1/$2" "$3"
-  steps/make_features.py --kind mfcc --config $conf/mfcc.yaml --jobs "$jobs" "$3" "$3/mfcc"
+  steps/make_features.py --kind mfcc --config $conf/mfcc.yaml --executor "$executor" "$3" "$3/mfcc"
 }
 
 # train_set NAME, then leaves and Gaussians of tri1, of tri2, and of tri2_tuned and tri3
 train_set() {
   local speech=$data/$1/mfcc models=$exp/$1
-  local options=(--seed "$seed" --device "$device")
+  local where=(--executor "$executor" --device "$device")
+  local options=(--seed "$seed" "${where[@]}")
   local variance=(--set normalise_variance="$normalise_variance")
   local deltas=(--set tree.num_leaves="$2" --set em.num_gaussians="$3")
   local lda=(--set tree.num_leaves="$4" --set em.num_gaussians="$5")
   local tuned=(--set tree.num_leaves="$6" --set em.num_gaussians="$7")
   steps/train_mono.py --config $conf/mono.yaml "${options[@]}" "${variance[@]}" \
     "$speech" "$data/lang" "$models/mono"
-  steps/align.py --device "$device" "$speech" "$data/lang" "$models/mono" "$models/mono_ali"
+  steps/align.py "${where[@]}" "$speech" "$data/lang" "$models/mono" "$models/mono_ali"
   steps/train_deltas.py --config $conf/tri1.yaml "${options[@]}" "${variance[@]}" "${deltas[@]}" \
     "$speech" "$data/lang" "$models/mono_ali" "$models/tri1"
-  steps/align.py --device "$device" "$speech" "$data/lang" "$models/tri1" "$models/tri1_ali"
+  steps/align.py "${where[@]}" "$speech" "$data/lang" "$models/tri1" "$models/tri1_ali"
   steps/train_lda_mllt.py --config $conf/tri2.yaml "${options[@]}" "${variance[@]}" "${lda[@]}" \
     "$speech" "$data/lang" "$models/tri1_ali" "$models/tri2"
   steps/train_lda_mllt.py --config $conf/tri2.yaml "${options[@]}" "${variance[@]}" "${tuned[@]}" \
     "$speech" "$data/lang" "$models/tri1_ali" "$models/tri2_tuned"
-  steps/align.py --device "$device" "$speech" "$data/lang" "$models/tri2_tuned" \
+  steps/align.py "${where[@]}" "$speech" "$data/lang" "$models/tri2_tuned" \
     "$models/tri2_tuned_ali"
   steps/train_sat.py --config $conf/tri3.yaml "${options[@]}" "${tuned[@]}" \
     "$speech" "$data/lang" "$models/tri2_tuned" "$models/tri2_tuned_ali" "$models/tri3"
@@ -83,11 +88,11 @@ decode_model() {
   utils/mkgraph.py "$data/lang_test" "$model" "$model/graph"
   if [ -d "$model/speaker_independent" ]; then
     steps/estimate_fmllr.py --config $conf/fmllr.yaml --set scales.acoustic_scale=0.083333 \
-      --jobs "$jobs" "$model/graph" "$data/test/mfcc" "$model" "$model/transforms_test"
+      --executor "$executor" "$model/graph" "$data/test/mfcc" "$model" "$model/transforms_test"
     transforms=(--transforms "$model/transforms_test")
   fi
   # The lattice decoder has no bound on the number of tokens, so its beam is below Kaldi's 13.
-  steps/decode_grid.py --set beam=11 --jobs "$jobs" ${transforms[@]+"${transforms[@]}"} \
+  steps/decode_grid.py --set beam=11 --executor "$executor" ${transforms[@]+"${transforms[@]}"} \
     "$model/graph" "$data/test/mfcc" "$model" "$model/grid_test"
   steps/score.py --seed "$seed" "$data/test/mfcc" "$model/grid_test/best" "$model/score_test"
 }
