@@ -49,7 +49,7 @@ if ! ls "$wheels"/kaldifeat-*.whl >/dev/null 2>&1; then
   # Without pip's cache: its key is the source, and the wheel would outlive the torch it is built for.
   if ! python3 -m pip wheel --disable-pip-version-check --verbose --no-cache-dir --no-build-isolation --no-deps \
     --no-binary kaldifeat --wheel-dir "$build/wheel" "$kaldifeat" >"$wheels/build.log" 2>&1; then
-    grep -m 3 -i 'error' "$wheels/build.log" >&2 || tail -n 3 "$wheels/build.log" >&2
+    grep -m 3 -iE 'error( at|:)' "$wheels/build.log" >&2 || tail -n 3 "$wheels/build.log" >&2
     stop "the build failed; the whole log is $wheels/build.log"
   fi
   mv "$build"/wheel/kaldifeat-*.whl "$wheels"

@@ -41,9 +41,7 @@ class BatchAudio:
     @property
     def waits_for_gpu(self) -> bool:
         """Whether the features should be computed in the process that has the GPU."""
-        if not torch.cuda.is_available():
-            return False
-        return pick_engine(self.settings.engine, torch.device("cuda")) == "kaldifeat"
+        return torch.cuda.is_available() and pick_engine(self.settings.engine) == "kaldifeat"
 
     def features(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """(B, T, D) float32, 0 past the end, and (B,) int64 lengths; computed on ``device``."""

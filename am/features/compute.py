@@ -88,7 +88,7 @@ def compute_features(
     if not manifest.is_file():
         raise InputError(f"{manifest}: no such file; run utils/make_cuts.py")
     place = pick_device(device)
-    engine = pick_engine(settings.engine, place)
+    engine = pick_engine(settings.engine)
     place = place if engine == "kaldifeat" else CPU
     log.info("%s on %s", engine, place)
     parts = list(_split(manifest, output, final_output))

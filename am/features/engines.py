@@ -1,8 +1,8 @@
 """The libraries that compute features: kaldi-native-fbank, and kaldifeat where it is installed.
 
 Both are ports of Kaldi's ``feat/feature-fbank.cc`` and ``feat/feature-mfcc.cc``; given the same
-options they agree within 1e-3.  kaldifeat computes all frames of many utterances at once with
-torch, on a GPU too.
+options they agree within about 1e-3 (docs/engines.md).  kaldifeat computes all frames of many
+utterances at once with torch, on a GPU too.
 
 Shapes: n samples, T frames, D values a frame.
 """
@@ -52,12 +52,11 @@ def kaldifeat_problem() -> str | None:
     return None
 
 
-def pick_engine(setting: EngineSetting, device: torch.device) -> EngineName:
+def pick_engine(setting: EngineSetting) -> EngineName:
     """The engine that a setting stands for.
 
     Args:
         setting: ``auto`` is kaldifeat where it can be used, else kaldi-native-fbank.
-        device: where features are to be computed; kaldi-native-fbank needs the CPU.
 
     Raises:
         InputError: kaldifeat is asked for and cannot be used.
@@ -90,7 +89,7 @@ def make_engine(
         sampling_rate: in Hz.
         device: where to compute, if the engine can.
     """
-    if pick_engine(setting, device) == "kaldifeat":
+    if pick_engine(setting) == "kaldifeat":
         return Kaldifeat(options_of, device)
     return KaldiNativeFbank(options_of, sampling_rate)
 
