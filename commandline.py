@@ -55,9 +55,17 @@ class Tool:
         reads: what it reads, one item a line.
         writes: what it writes, one item a line.
         example: a command line that works after the recipe's earlier stages.
+        needs_arguments: False for a tool that works without; its usage is told by ``--help``.
     """
 
-    def __init__(self, summary: str, reads: Iterable[str], writes: Iterable[str], example: str):
+    def __init__(
+        self,
+        summary: str,
+        reads: Iterable[str],
+        writes: Iterable[str],
+        example: str,
+        needs_arguments: bool = True,
+    ):
         sections = [("reads", reads), ("writes", writes), ("example", [example])]
         epilog = "\n".join(
             line for name, lines in sections for line in (f"{name}:", *(f"  {x}" for x in lines))
@@ -72,6 +80,7 @@ class Tool:
             help="do the work again even if the output is up to date",
         )
         self.add_argument = self.parser.add_argument
+        self._needs_arguments = needs_arguments
         self._redo = False
         self._is_parallel = False
         self._group: ProcessGroup | None = None
@@ -167,7 +176,7 @@ class Tool:
 
     def run(self, main: Callable[[argparse.Namespace], None]) -> NoReturn:
         """Parse the command line, run ``main`` and exit with its status."""
-        if len(sys.argv) == 1:
+        if self._needs_arguments and len(sys.argv) == 1:
             self.parser.print_help()
             sys.exit(1)
         options = self.parser.parse_args()

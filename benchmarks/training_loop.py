@@ -35,8 +35,9 @@ from am.config import load_settings, read_yaml_mapping
 from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
 from am.features.low_frame_rate import estimate_front_end, num_low_rate_frames
 from am.nnet.audio_augmentation import audio_augmenter
+from am.nnet.batch import Batch
 from am.nnet.cross_entropy import CrossEntropySettings, StudentSettings
-from am.nnet.data import Batch, LabelledCuts, load_features
+from am.nnet.data import LabelledCuts, load_features
 from am.nnet.device import pick_device
 from am.nnet.lstm import AcousticModel, LstmSettings
 from am.nnet.schedule import LABELED, Pass
@@ -152,8 +153,8 @@ def measure(
         done: list[Batch] = []
 
         def project_step(done: list[Batch] = done) -> None:
-            done.append(next(batches))
-            trainer.update(done[0].to(device), Pass(LABELED))
+            done.append(next(batches).to(device))
+            trainer.update(done[0], Pass(LABELED))
 
         seconds[0] += seconds_of(project_step, device)
         batch = done[0]

@@ -2,7 +2,6 @@
 """Compute LFBE or MFCC of a data folder's cuts."""
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from am.features.compute import compute_features
@@ -23,6 +22,7 @@ tool = Tool(
 tool.add_argument("--kind", choices=sorted(SETTINGS_OF_KIND), required=True)
 tool.add_config()
 tool.add_executor()
+tool.add_device()
 tool.add_argument(
     "--max-rejected", type=float, default=0.05, help="stop above this share (%(default)s)"
 )
@@ -39,7 +39,7 @@ def main(options: argparse.Namespace) -> None:
         {
             "kind": options.kind,
             "max_rejected": options.max_rejected,
-            **dataclasses.asdict(settings),
+            **settings.to_dict(),
         },
         lambda partial: compute_features(
             options.data,
@@ -49,6 +49,7 @@ def main(options: argparse.Namespace) -> None:
             settings,
             options.executor,
             options.max_rejected,
+            options.device,
         ),
     )
 

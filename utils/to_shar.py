@@ -65,7 +65,11 @@ def main(options: argparse.Namespace) -> None:
     tool.build(
         options.output,
         [options.data, *stores],
-        {**dataclasses.asdict(settings), "extractor": extractor, "rejected": options.max_rejected},
+        {
+            **dataclasses.asdict(settings),
+            "extractor": None if extractor is None else extractor.to_dict(),
+            "rejected": options.max_rejected,
+        },
         lambda partial: write_shar(
             options.data,
             partial,

@@ -2,27 +2,34 @@
 
 The cuts are split into parts of some hundred; each part becomes a feature file and a manifest of
 its own, so that memory does not grow with the corpus and a killed run goes on at the first part
-that is missing.
+that is missing.  Within a part, minutes of audio are computed at once, on a GPU where there is one
+and kaldifeat is the engine.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
+import torch
 from lhotse import CutSet, Features, MonoCut
 from lhotse.features.base import FeatureExtractor
 from lhotse.features.io import available_storage_backends, get_writer
+from torch import Tensor
 
 from am.errors import InputError
 from am.executors import Executor
+from am.features.computed import num_frames_of
+from am.features.engines import CPU, pick_engine
 from am.features.extractors import SETTINGS_OF_KIND, LfbeSettings, make_extractor
 from am.features.feature_data import CUTS_NAME, one_line_reason, write_feature_settings
+from am.nnet.device import pick_device
 from am.outputs import unfinished_folder
 from am.processes import ONE_PROCESS
 from am.shards import make_shards
@@ -30,6 +37,7 @@ from am.shards import make_shards
 log = logging.getLogger(__name__)
 
 CUTS_A_PART = 256
+SECONDS_A_BATCH = 300.0
 REJECTED_NAME = "rejected.tsv"
 
 
@@ -52,6 +60,7 @@ def compute_features(
     settings: LfbeSettings,
     executor: Executor = ONE_PROCESS,
     max_rejected_share: float = 0.05,
+    device: str = "auto",
 ) -> None:
     """Compute the features of every cut of ``data/cuts.jsonl.gz``.
 
@@ -63,9 +72,11 @@ def compute_features(
         settings: of that kind.
         executor: what computes.
         max_rejected_share: stop when a larger share of the cuts cannot be computed.
+        device: auto, cpu, cuda or cuda:N, for an engine that can choose.
 
     Raises:
-        InputError: no cuts, an unknown storage, too many rejected cuts, or parts that failed.
+        InputError: no cuts, an unknown storage, an engine that cannot be used, too many rejected
+            cuts, or parts that failed.
     """
     assert isinstance(settings, SETTINGS_OF_KIND[kind])
     if settings.storage_type not in available_storage_backends():
@@ -76,17 +87,22 @@ def compute_features(
     manifest = data / CUTS_NAME
     if not manifest.is_file():
         raise InputError(f"{manifest}: no such file; run utils/make_cuts.py")
+    place = pick_device(device)
+    engine = pick_engine(settings.engine)
+    place = place if engine == "kaldifeat" else CPU
+    log.info("%s on %s", engine, place)
     parts = list(_split(manifest, output, final_output))
     missing = [part for part in parts if not part.done.is_file()]
     log.info("%d parts of %d cuts, %d to do", len(parts), CUTS_A_PART, len(missing))
     make_shards(
         _compute_part,
-        partial(_State.make, settings),
+        partial(_State.make, settings, place),
         [(part.storage.name, part) for part in missing],
         len(missing),
         executor,
         output,
         description="features",
+        share_state=place.type == "cpu",
     )
     num_rejected = _join([part.rejected for part in parts], output / REJECTED_NAME)
     _join([part.done for part in parts], output / CUTS_NAME)
@@ -130,8 +146,8 @@ class _State:
     extractor: FeatureExtractor
 
     @classmethod
-    def make(cls, settings: LfbeSettings) -> _State:
-        return cls(settings, make_extractor(settings))
+    def make(cls, settings: LfbeSettings, device: torch.device) -> _State:
+        return cls(settings, make_extractor(settings, device))
 
 
 def _compute_part(state: _State, part: _Part) -> None:
@@ -143,12 +159,9 @@ def _compute_part(state: _State, part: _Part) -> None:
             CutSet.open_writer(done_path, overwrite=True) as done,
         ):
             stored = Path(storage.storage_path)
-            for cut in CutSet.from_jsonl_lazy(part.cuts):
-                try:
-                    features = _features_of(cut, state.extractor)
-                except Exception as error:  # whatever a decoder raises is a reason to reject it
-                    rejected.write(f"{cut.id}\t{one_line_reason(error)}\n")
-                    continue
+            for cut, features in _with_features(
+                CutSet.from_jsonl_lazy(part.cuts), state.extractor, rejected
+            ):
                 cut.features = Features(
                     type=state.extractor.name,
                     num_frames=len(features),
@@ -159,7 +172,7 @@ def _compute_part(state: _State, part: _Part) -> None:
                     duration=cut.duration,
                     storage_type=storage.name,
                     storage_path=str(part.final_folder / stored.name),
-                    storage_key=storage.write(cut.id, features),
+                    storage_key=storage.write(cut.id, features.numpy(force=True)),
                     recording_id=cut.recording_id,
                     channels=cut.channel,
                 )
@@ -177,12 +190,38 @@ def _move(path: Path, folder: Path) -> None:
     path.replace(target)
 
 
-def _features_of(cut: MonoCut, extractor: FeatureExtractor) -> np.ndarray:
-    samples = cut.load_audio()
-    features = extractor.extract(samples, cut.sampling_rate)
-    if len(features) == 0:
+def _with_features(
+    cuts: Iterable[MonoCut], extractor: FeatureExtractor, rejected: TextIO
+) -> Iterator[tuple[MonoCut, Tensor]]:
+    """Cuts and their (T, D) features; cuts that have none are listed in ``rejected``."""
+    batch: list[tuple[MonoCut, np.ndarray]] = []
+    seconds = 0.0
+    for cut in cuts:
+        try:
+            samples = _samples_of(cut, extractor)
+        except Exception as error:  # whatever a decoder raises is a reason to reject it
+            rejected.write(f"{cut.id}\t{one_line_reason(error)}\n")
+            continue
+        batch.append((cut, samples))
+        seconds += cut.duration
+        if seconds >= SECONDS_A_BATCH:
+            yield from _computed(batch, extractor)
+            batch, seconds = [], 0.0
+    yield from _computed(batch, extractor)
+
+
+def _samples_of(cut: MonoCut, extractor: FeatureExtractor) -> np.ndarray:
+    samples = extractor.checked(cut.load_audio(), cut.sampling_rate)
+    if num_frames_of(len(samples) / cut.sampling_rate, extractor.config) == 0:
         raise ValueError(f"audio of {cut.duration:.3f} s gives no frame")
-    return features
+    return np.asarray(samples)
+
+
+def _computed(
+    batch: Sequence[tuple[MonoCut, np.ndarray]], extractor: FeatureExtractor
+) -> Iterator[tuple[MonoCut, Tensor]]:
+    features = extractor.compute([torch.from_numpy(samples) for _, samples in batch])
+    return zip((cut for cut, _ in batch), features, strict=True)
 
 
 def _join(paths: list[Path], output: Path) -> int:

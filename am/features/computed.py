@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 import soundfile
 from lhotse import Features, MonoCut
-from lhotse.features.base import FeatureExtractor
 from lhotse.features.io import FeaturesReader, register_reader
 from lhotse.utils import compute_num_frames
 
 from am import config
-from am.features.extractors import SETTINGS_OF_KIND, LfbeSettings, make_extractor
+from am.features.extractors import SETTINGS_OF_KIND, LfbeSettings, make_extractor, shared_extractor
 
 NAME = "computed"
 
@@ -46,16 +45,39 @@ class ComputedFeaturesReader(FeaturesReader):
         Raises:
             ValueError: the audio does not suit the settings.
         """
-        samples, sampling_rate = soundfile.read(io.BytesIO(key), dtype="float32", always_2d=True)
-        features = _extractor(self._settings).extract(samples.T, sampling_rate)
+        samples, sampling_rate = _decoded(key)
+        extractor = shared_extractor(_settings_of(self._settings))
+        features = extractor.extract(samples, sampling_rate)
         return np.asarray(features[left_offset_frames:right_offset_frames])
 
 
+def _decoded(audio: bytes) -> tuple[np.ndarray, int]:
+    samples, sampling_rate = soundfile.read(io.BytesIO(audio), dtype="float32", always_2d=True)
+    return samples.T, sampling_rate
+
+
 @functools.lru_cache(maxsize=4)
-def _extractor(settings: str) -> FeatureExtractor:
-    values = json.loads(settings)
+def _settings_of(storage_path: str) -> LfbeSettings:
+    values = json.loads(storage_path)
     kind = SETTINGS_OF_KIND[values.pop("kind")]
-    return make_extractor(config.settings_from_mapping(kind, values, NAME))
+    return config.settings_from_mapping(kind, values, NAME)
+
+
+def computed_settings(cut: MonoCut) -> LfbeSettings | None:
+    """How the features of a cut are computed; None where they are stored."""
+    if not cut.has_features or cut.features.storage_type != NAME:
+        return None
+    return _settings_of(cut.features.storage_path)
+
+
+def audio_in_memory(cut: MonoCut) -> np.ndarray:
+    """(n,) float32 audio of a cut whose features :func:`computed_features` describes.
+
+    Raises:
+        ValueError: it does not suit the features' settings.
+    """
+    extractor = shared_extractor(_settings_of(cut.features.storage_path))
+    return np.asarray(extractor.checked(*_decoded(cut.features.storage_key)))
 
 
 def num_frames_of(duration: float, settings: LfbeSettings) -> int:

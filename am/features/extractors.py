@@ -1,7 +1,7 @@
 """LFBE and MFCC as Kaldi defines them, as lhotse feature extractors.
 
-kaldifeat computes them where it is installed, else kaldi-native-fbank; both are ports of Kaldi's
-``feat/feature-fbank.cc`` and ``feat/feature-mfcc.cc`` and are given the same options here.
+What computes them is an engine (:mod:`am.features.engines`), which is given the same options
+whichever it is.
 
 Samples lie in -1 … 1, not Kaldi's 16-bit range: the log energies' floor, log(1.2e-7), then sits at
 the quantisation noise of 16-bit audio, and digital silence is no outlier.  A log energy is thus
@@ -11,15 +11,17 @@ the quantisation noise of 16-bit audio, and digital silence is no outlier.  A lo
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-from collections.abc import Callable
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import kaldi_native_fbank
 import numpy as np
 import torch
 from lhotse.features.base import FeatureExtractor, register_extractor
+from torch import Tensor
+
+from am.features.engines import CPU, Engine, EngineSetting, make_engine
 
 FeatureKind = Literal["lfbe", "mfcc"]
 ENERGY_FLOOR = float(np.finfo(np.float32).eps)
@@ -38,6 +40,7 @@ class LfbeSettings:
         preemphasis: coefficient of the high-pass filter.
         window_type: a window of Kaldi's, e.g. povey, hamming, hanning.
         storage_type: lhotse's name of the storage, e.g. ``float16_file`` or ``lilcom_chunky``.
+        engine: what computes them, see :func:`am.features.engines.pick_engine`.
     """
 
     sampling_rate: int = 16000
@@ -49,10 +52,14 @@ class LfbeSettings:
     preemphasis: float = 0.97
     window_type: str = "povey"
     storage_type: str = "float16_file"
+    engine: EngineSetting = "auto"
 
     def to_dict(self) -> dict[str, Any]:
-        """For lhotse, which stores an extractor's settings."""
-        return dataclasses.asdict(self)
+        """What the features are; an engine that is left open is no part of that."""
+        values = dataclasses.asdict(self)
+        if self.engine == "auto":
+            del values["engine"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -70,17 +77,15 @@ class MfccSettings(LfbeSettings):
     cepstral_lifter: float = 22.0
 
 
-Compute = Callable[[np.ndarray], np.ndarray]
-
-
 class _KaldiExtractor(FeatureExtractor):
     """What both kinds share; ``snip_edges`` is off, so frames = round(duration / shift)."""
 
     config: LfbeSettings
 
-    def __init__(self, config: LfbeSettings | None = None):
+    def __init__(self, config: LfbeSettings | None = None, device: torch.device = CPU):
         super().__init__(config)
-        self._compute: Compute | None = None
+        self._device = device
+        self._engine: Engine | None = None
 
     def _library_options(self, library: Any) -> Any:
         """The options object of kaldifeat or kaldi-native-fbank."""
@@ -110,7 +115,7 @@ class _KaldiExtractor(FeatureExtractor):
         """Values a frame."""
         raise NotImplementedError
 
-    def extract(self, samples: np.ndarray | torch.Tensor, sampling_rate: int) -> np.ndarray:
+    def extract(self, samples: np.ndarray | Tensor, sampling_rate: int) -> np.ndarray:
         """Features of one channel.
 
         Args:
@@ -123,56 +128,58 @@ class _KaldiExtractor(FeatureExtractor):
         Raises:
             ValueError: another sampling rate, more than one channel, or a sample that is not
                 finite.
+            InputError: the settings' engine cannot be used here.
         """
+        return self.extract_batch([samples], sampling_rate)[0].numpy(force=True)
+
+    def extract_batch(
+        self,
+        samples: Sequence[np.ndarray | Tensor],
+        sampling_rate: int,
+        lengths: object = None,
+    ) -> list[Tensor]:
+        """Features of several utterances, computed together where the engine can.
+
+        Args:
+            samples: of each, as in :meth:`extract`.
+            sampling_rate: of all.
+            lengths: lhotse's, for padded samples; must be None.
+
+        Returns:
+            (frames, dimension) float32 of each, on the engine's device.
+
+        Raises:
+            ValueError, InputError: as in :meth:`extract`.
+        """
+        if lengths is not None:
+            raise ValueError("padded samples are not supported; give each utterance by itself")
+        return self.compute([torch.from_numpy(self.checked(one, sampling_rate)) for one in samples])
+
+    def compute(self, waves: Sequence[Tensor]) -> list[Tensor]:
+        """The same of samples that went through :meth:`checked`."""
+        if self._engine is None:
+            self._engine = make_engine(
+                self.config.engine, self._library_options, self.config.sampling_rate, self._device
+            )
+        return self._engine.compute(waves)
+
+    def checked(self, samples: np.ndarray | Tensor, sampling_rate: int) -> np.ndarray:
+        """(n,) float32 of samples that features can be computed of; else a ValueError."""
         if sampling_rate != self.config.sampling_rate:
             raise ValueError(
                 f"audio at {sampling_rate} Hz where the settings say {self.config.sampling_rate} Hz"
             )
-        samples = np.asarray(samples, dtype=np.float32)
-        if samples.ndim == 2:
-            if len(samples) != 1:
-                raise ValueError(f"audio of {len(samples)} channels where 1 is expected")
-            samples = samples[0]
-        if not np.isfinite(samples).all():
+        wave = np.asarray(samples, dtype=np.float32)
+        if wave.ndim == 2:
+            if len(wave) != 1:
+                raise ValueError(f"audio of {len(wave)} channels where 1 is expected")
+            wave = wave[0]
+        if not np.isfinite(wave).all():
             raise ValueError("audio with samples that are not finite")
-        if self._compute is None:
-            self._compute = self._make_compute()
-        return self._compute(np.asarray(samples))
-
-    def _make_compute(self) -> Compute:
-        if importlib.util.find_spec("kaldifeat") is not None:
-            return self._kaldifeat_compute()
-        return self._native_compute()
-
-    def _kaldifeat_compute(self) -> Compute:
-        import kaldifeat
-
-        options = self._library_options(kaldifeat)
-        extractor_class = kaldifeat.Mfcc if hasattr(options, "num_ceps") else kaldifeat.Fbank
-        extractor = extractor_class(options)
-        return lambda samples: extractor(torch.from_numpy(samples)).numpy()
-
-    def _native_compute(self) -> Compute:
-        options = self._library_options(kaldi_native_fbank)
-        is_mfcc = hasattr(options, "num_ceps")
-        extractor_class = (
-            kaldi_native_fbank.OnlineMfcc if is_mfcc else kaldi_native_fbank.OnlineFbank
-        )
-        dimension = self.feature_dim(self.config.sampling_rate)
-
-        def compute(samples: np.ndarray) -> np.ndarray:
-            extractor = extractor_class(options)
-            extractor.accept_waveform(self.config.sampling_rate, samples)
-            extractor.input_finished()
-            features = np.empty((extractor.num_frames_ready, dimension), dtype=np.float32)
-            for frame in range(len(features)):  # the library hands frames out singly
-                features[frame] = extractor.get_frame(frame)
-            return features
-
-        return compute
+        return np.ascontiguousarray(wave)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_compute": None}
+        return {**self.__dict__, "_engine": None}
 
 
 @register_extractor
@@ -217,8 +224,13 @@ class MfccExtractor(_KaldiExtractor):
 SETTINGS_OF_KIND: dict[str, type[LfbeSettings]] = {"lfbe": LfbeSettings, "mfcc": MfccSettings}
 
 
-def make_extractor(settings: LfbeSettings) -> FeatureExtractor:
-    """The extractor that ``settings`` describe."""
-    return (
-        MfccExtractor(settings) if isinstance(settings, MfccSettings) else LfbeExtractor(settings)
-    )
+def make_extractor(settings: LfbeSettings, device: torch.device = CPU) -> FeatureExtractor:
+    """The extractor that ``settings`` describe; it computes on ``device`` if its engine can."""
+    kind = MfccExtractor if isinstance(settings, MfccSettings) else LfbeExtractor
+    return kind(settings, device)
+
+
+@functools.lru_cache(maxsize=8)
+def shared_extractor(settings: LfbeSettings, device: torch.device = CPU) -> FeatureExtractor:
+    """:func:`make_extractor`, once a process."""
+    return make_extractor(settings, device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import json
 from dataclasses import dataclass
@@ -106,5 +105,5 @@ def extractor_settings(folder: Path) -> LfbeSettings:
 
 def write_feature_settings(folder: Path, kind: str, dimension: int, settings: LfbeSettings) -> None:
     """Note in the folder what its features are."""
-    values = {"kind": kind, "dimension": dimension, **dataclasses.asdict(settings)}
+    values = {"kind": kind, "dimension": dimension, **settings.to_dict()}
     (folder / SETTINGS_NAME).write_text(json.dumps(values, indent=1))

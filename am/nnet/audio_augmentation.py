@@ -1,4 +1,4 @@
-"""Features computed in training from augmented audio: other speeds, rooms and recorded noise.
+"""Training on augmented audio: other speeds, rooms and recorded noise.
 
 Where noise and warps on stored features are too tame, cuts are read as audio, changed, and their
 features computed on the fly, new in every pass.  What a cut becomes depends on the pass's seed and
@@ -23,7 +23,8 @@ from lhotse import CutSet, MonoCut
 from lhotse.augmentation import Speed
 
 from am.errors import InputError
-from am.features.extractors import make_extractor
+from am.features.computed import num_frames_of
+from am.features.extractors import shared_extractor
 from am.features.feature_data import CUTS_NAME, extractor_settings, one_line_reason
 from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
 
@@ -77,11 +78,15 @@ class AudioAugmentationSettings:
 
 
 class AudioAugmenter:
-    """Features of cuts from their changed audio, like those stored in a feature data folder.
+    """Changed audio of cuts, for features like those stored in a feature data folder.
 
     Args:
-        data: the feature data folder, whose settings the features are computed with.
+        data: the feature data folder.
         settings: what is changed.
+
+    Attributes:
+        settings: as given.
+        features: the settings that the data's features are computed with.
 
     Raises:
         InputError: the features' settings are unknown, no noises, or rooms at another sampling
@@ -90,37 +95,38 @@ class AudioAugmenter:
 
     def __init__(self, data: Path, settings: AudioAugmentationSettings):
         self.settings = settings
-        self._extractor = make_extractor(extractor_settings(data))
-        self._sampling_rate = self._extractor.config.sampling_rate
+        self.features = extractor_settings(data)
+        self._sampling_rate = self.features.sampling_rate
         self._noises = _noise_cuts(settings)
         self._rooms = self._make_rooms(data) if settings.room_probability > 0.0 else []
 
-    def features(self, cut: MonoCut, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Features of a cut in a pass, and which labels belong to them.
+    def audio(self, cut: MonoCut, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Audio of a cut in a pass, and which labels belong to its features.
 
         Args:
             cut: has a recording, and stored features that tell its number of frames.
             seed: of the pass.
 
         Returns:
-            (T, D) float32, and (T',) int64: the stored label of each new frame at 30 ms.
+            (n,) float32, and (T',) int64: the stored label of each new frame at 30 ms.
 
         Raises:
             InputError: unreadable audio, or audio that does not belong to the stored features.
         """
         try:
             samples, factor = self.augmented(cut, seed)
-            features = self._extractor.extract(samples, self._sampling_rate)
+            samples = shared_extractor(self.features).checked(samples, self._sampling_rate)
         except InputError:
             raise
         except Exception as error:  # audio libraries raise whatever they like
             raise InputError(f"audio: cut {cut.id}: {one_line_reason(error)}") from error
-        if factor == 1.0 and len(features) != cut.num_frames:
+        num_frames = num_frames_of(len(samples) / self._sampling_rate, self.features)
+        if factor == 1.0 and num_frames != cut.num_frames:
             raise InputError(
-                f"audio: cut {cut.id}: its audio gives {len(features)} frames, its stored features "
+                f"audio: cut {cut.id}: its audio gives {num_frames} frames, its stored features "
                 f"have {cut.num_frames}; make the features again"
             )
-        return features, labels_at_speed(int(cut.num_frames), len(features), factor)
+        return samples, labels_at_speed(int(cut.num_frames), num_frames, factor)
 
     def augmented(self, cut: MonoCut, seed: int) -> tuple[np.ndarray, float]:
         """(n,) float32 samples of a cut in a pass, and the factor of its speed."""

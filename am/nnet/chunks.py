@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from am.errors import InputError
-from am.nnet.data import Batch
+from am.nnet.batch import Batch
 from am.nnet.lstm import AcousticModel, LstmState
 
 

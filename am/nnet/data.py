@@ -20,10 +20,12 @@ from lhotse import CutSet, MonoCut
 from lhotse.dataset.sampling import DynamicBucketingSampler
 from lhotse.dataset.sampling.base import TimeConstraint
 from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from am.errors import InputError
+from am.features.batch_audio import BatchAudio, pad_features
+from am.features.computed import audio_in_memory, computed_settings
+from am.features.engines import CPU
 from am.features.feature_data import (
     CUTS_NAME,
     describe_features,
@@ -32,6 +34,7 @@ from am.features.feature_data import (
 )
 from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
 from am.nnet.audio_augmentation import AudioAugmenter
+from am.nnet.batch import AudioBatch, Batch, LoadedBatch
 from am.parallel.sharing import Share
 from am.storage import RaggedStore
 
@@ -39,42 +42,6 @@ log = logging.getLogger(__name__)
 
 LABEL_KINDS = {"pdf-ids": ("pdf_ids",), "soft labels": ("pdf_ids", "logits")}
 CUTS_FOR_BUCKETS = 10000
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some utterances.
-
-    Attributes:
-        cut_ids: of each.
-        features: (B, T, D) float32, raw, 0 past the end.
-        lengths: (B,) int64, T of each.
-        pdf_ids: (N,) int64 hard labels, or (N, k) int64 of soft ones, utterance after utterance.
-        stored_logits: (N, k) float32 of soft labels; None with hard ones.
-    """
-
-    cut_ids: tuple[str, ...]
-    features: Tensor
-    lengths: Tensor
-    pdf_ids: Tensor
-    stored_logits: Tensor | None
-
-    @property
-    def num_frames(self) -> int:
-        """N, frames at 30 ms."""
-        return len(self.pdf_ids)
-
-    def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
-        return Batch(
-            self.cut_ids,
-            self.features.to(device, non_blocking=True),
-            self.lengths.to(device, non_blocking=True),
-            self.pdf_ids.to(device, non_blocking=True),
-            None
-            if self.stored_logits is None
-            else self.stored_logits.to(device, non_blocking=True),
-        )
 
 
 def load_features(cut: MonoCut) -> np.ndarray:
@@ -87,16 +54,14 @@ def load_features(cut: MonoCut) -> np.ndarray:
         ) from error
 
 
-def pad_features(features: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """(B, T, D) float32, 0 past the end, and (B,) int64 lengths."""
-    lengths = torch.tensor([len(matrix) for matrix in features])
-    padded = torch.nn.utils.rnn.pad_sequence(
-        [torch.from_numpy(matrix) for matrix in features], batch_first=True
-    )
-    return padded, lengths
+def _load_audio(cut: MonoCut) -> np.ndarray:
+    try:
+        return audio_in_memory(cut)
+    except Exception as error:  # audio libraries raise whatever they like
+        raise InputError(f"cut {cut.id}: {one_line_reason(error)}") from error
 
 
-class _BatchDataset(Dataset[Batch | InputError | None]):
+class _BatchDataset(Dataset[LoadedBatch | InputError | None]):
     """Loads the cuts that the sampler chose; runs in the workers of a DataLoader."""
 
     def __init__(self, labels: RaggedStore, augmenter: AudioAugmenter | None, seed: int):
@@ -104,13 +69,13 @@ class _BatchDataset(Dataset[Batch | InputError | None]):
         self._augmenter = augmenter
         self._seed = seed
 
-    def __getitem__(self, cuts: CutSet | None) -> Batch | InputError | None:
+    def __getitem__(self, cuts: CutSet | None) -> LoadedBatch | InputError | None:
         try:
             return None if cuts is None else self._load(list(cuts))
         except InputError as error:  # raised in a worker it would become a traceback in a string
             return error
 
-    def _load(self, cuts: list[MonoCut]) -> Batch:
+    def _load(self, cuts: list[MonoCut]) -> LoadedBatch:
         return load_batch(cuts, self._labels, self._augmenter, self._seed)
 
 
@@ -122,38 +87,43 @@ class Labels(Protocol):
 
 def load_batch(
     cuts: Sequence[MonoCut], labels: Labels, augmenter: AudioAugmenter | None, seed: int
-) -> Batch:
+) -> LoadedBatch:
     """Load the features and labels of some cuts.
+
+    Features that are not stored are computed here, or later if that is better done on a GPU.
 
     Args:
         cuts: which.
         labels: of them.
-        augmenter: computes the features from changed audio; None takes them as they are.
+        augmenter: changes the audio; None takes the features as they are.
         seed: of the pass.
     """
-    matrices, records = [], []
+    settings = computed_settings(cuts[0]) if augmenter is None else augmenter.features
+    arrays, records = [], []
     for cut in cuts:
         record = labels[cut.id]
-        if augmenter is None:
-            matrices.append(load_features(cut))
+        if augmenter is not None:
+            array, index = augmenter.audio(cut, seed)
+            record = {name: values[index] for name, values in record.items()}
         else:
-            matrix, index = augmenter.features(cut, seed)
-            matrices.append(matrix)
-            record = {name: array[index] for name, array in record.items()}
+            array = load_features(cut) if settings is None else _load_audio(cut)
+        arrays.append(array)
         records.append(record)
-    features, lengths = pad_features(matrices)
     pdf_ids = np.concatenate([record["pdf_ids"] for record in records]).astype(np.int64)
     logits = None
     if "logits" in records[0]:
         logits = torch.from_numpy(np.concatenate([record["logits"] for record in records]))
-    return Batch(
-        tuple(cut.id for cut in cuts), features, lengths, torch.from_numpy(pdf_ids), logits
-    )
+    cut_ids, hard_labels = tuple(cut.id for cut in cuts), torch.from_numpy(pdf_ids)
+    if settings is None:
+        features, lengths = pad_features([torch.from_numpy(array) for array in arrays])
+        return Batch(cut_ids, features, lengths, hard_labels, logits)
+    batch = AudioBatch(cut_ids, BatchAudio.of(arrays, settings), hard_labels, logits)
+    return batch if batch.audio.waits_for_gpu else batch.to(CPU)
 
 
 def loaded_batches(
-    dataset: Dataset[Batch | InputError | None], sampler: Iterable[Any], num_workers: int
-) -> Iterator[Batch | None]:
+    dataset: Dataset[LoadedBatch | InputError | None], sampler: Iterable[Any], num_workers: int
+) -> Iterator[LoadedBatch | None]:
     """What a dataset loads for each item of a sampler, in order.
 
     Args:
@@ -213,7 +183,7 @@ class LabelledCuts:
 
     Args:
         name, manifest, labels, settings: what, and how batches are made.
-        augmenter: computes the features from changed audio; None reads the stored ones.
+        augmenter: changes the audio; None takes the features as they are.
 
     Attributes:
         name: what the log calls them.
@@ -269,7 +239,7 @@ class LabelledCuts:
         sampler.filter(lambda cut: cut.id in labels)
         return sampler
 
-    def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[Batch]:
+    def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[LoadedBatch]:
         """One pass over all cuts.
 
         Args:
@@ -282,7 +252,7 @@ class LabelledCuts:
 
     def rounds(
         self, seed: int, share: Share, shuffle: bool = True, skip: int = 0
-    ) -> Iterator[Batch | None]:
+    ) -> Iterator[LoadedBatch | None]:
         """One pass of a process among several over its share of the cuts.
 
         Args:

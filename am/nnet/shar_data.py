@@ -28,7 +28,8 @@ from torch.utils.data import Dataset
 
 from am.errors import InputError
 from am.nnet.audio_augmentation import AudioAugmenter
-from am.nnet.data import Batch, BatchingSettings, Labels, load_batch, loaded_batches
+from am.nnet.batch import LoadedBatch
+from am.nnet.data import BatchingSettings, Labels, load_batch, loaded_batches
 from am.nnet.length_batches import LengthBatch, batches_of_cuts, batches_of_lengths
 from am.nnet.training_plan import SourceSize
 from am.parallel.sharing import Share
@@ -49,7 +50,7 @@ class ShardedCuts:
         data: the shards.
         labels: of all their cuts.
         settings: how batches are made.
-        augmenter: computes the features from changed audio; None takes them as they are.
+        augmenter: changes the audio; None takes the features as they are.
         positions: of the shards in the index; None takes all.
 
     Attributes:
@@ -98,7 +99,7 @@ class ShardedCuts:
                 updates += -(-batch.longest // chunk_frames)
         return SourceSize(self.num_frames, updates)
 
-    def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[Batch]:
+    def batches(self, seed: int, shuffle: bool = True, skip: int = 0) -> Iterator[LoadedBatch]:
         """One pass over all cuts.
 
         Args:
@@ -114,7 +115,7 @@ class ShardedCuts:
 
     def rounds(
         self, seed: int, share: Share, shuffle: bool = True, skip: int = 0
-    ) -> Iterator[Batch | None]:
+    ) -> Iterator[LoadedBatch | None]:
         """One pass of a process among several, over its share of the shards.
 
         Args:
@@ -201,7 +202,7 @@ class ShardedCuts:
         batches = batches_of_cuts(cuts, planned, generator)
         return OpenShard(position, dict(enumerate(batches)), self.labels.of(position, cuts))
 
-    def load(self, cuts: Sequence[MonoCut], labels: Labels, seed: int) -> Batch:
+    def load(self, cuts: Sequence[MonoCut], labels: Labels, seed: int) -> LoadedBatch:
         """Make a batch of cuts whose data are in memory."""
         return load_batch(cuts, labels, self._augmenter, seed)
 
@@ -240,7 +241,7 @@ class OpenShard:
     labels: Labels
 
 
-class _ShardBatches(Dataset[Batch | InputError | None]):
+class _ShardBatches(Dataset[LoadedBatch | InputError | None]):
     """Does the jobs of a process, or those of a worker's lanes; keeps their shards in memory."""
 
     def __init__(self, cuts: ShardedCuts, seed: int, shuffle: bool):
@@ -249,7 +250,7 @@ class _ShardBatches(Dataset[Batch | InputError | None]):
         self._shuffle = shuffle
         self._open: dict[int, OpenShard] = {}
 
-    def __getitem__(self, job: _Job | None) -> Batch | InputError | None:
+    def __getitem__(self, job: _Job | None) -> LoadedBatch | InputError | None:
         if job is None:
             return None
         try:

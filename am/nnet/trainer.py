@@ -21,6 +21,7 @@ from am.features.low_frame_rate import LowFrameRateFrontEnd
 from am.features.masking import mask_vectors
 from am.features.noise_mixing import mix_noise
 from am.nnet.averaging import WeightAverage, save_weights
+from am.nnet.batch import Batch
 from am.nnet.checkpoint import (
     CheckpointFolder,
     SavedTraining,
@@ -29,7 +30,6 @@ from am.nnet.checkpoint import (
     restore_random_states,
 )
 from am.nnet.chunks import Chunk, chunk_logits, chunks_of, vectors_of_chunk
-from am.nnet.data import Batch
 from am.nnet.final_weights import load_final_weights
 from am.nnet.learning_rate import learning_rate_of_update
 from am.nnet.losses import (

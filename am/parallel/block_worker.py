@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from am.nnet.batch import LoadedBatch
 from am.nnet.checkpoint import TrainingState
-from am.nnet.data import Batch
 from am.nnet.optimizer import OptimizerStep
 from am.nnet.sources import DataSource
 from am.parallel.block_momentum import BlockMomentum
@@ -58,7 +58,7 @@ class BlockWorker(Worker):
 
     def batches(
         self, source: DataSource, seed: int, state: TrainingState
-    ) -> Iterator[Batch | None]:
+    ) -> Iterator[LoadedBatch | None]:
         """See :class:`am.parallel.worker.Worker`."""
         self._before = _counters(state)
         return super().batches(source, seed, state)

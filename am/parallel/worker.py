@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from am.errors import InputError
+from am.nnet.batch import LoadedBatch
 from am.nnet.checkpoint import TrainingState
-from am.nnet.data import Batch
 from am.nnet.optimizer import OptimizerStep
 from am.nnet.sources import DataSource
 from am.parallel.gradient_exchange import (
@@ -89,7 +89,7 @@ class Worker:
 
     def batches(
         self, source: DataSource, seed: int, state: TrainingState
-    ) -> Iterator[Batch | None]:
+    ) -> Iterator[LoadedBatch | None]:
         """This process's batches that are left of a pass; None where only others have one.
 
         Args:
@@ -99,7 +99,7 @@ class Worker:
         """
         return source.rounds(seed, self._share, skip=state.batches_done)
 
-    def dev_batches(self, source: DataSource) -> Iterator[Batch]:
+    def dev_batches(self, source: DataSource) -> Iterator[LoadedBatch]:
         """This process's batches of the dev data."""
         rounds = source.rounds(0, self._share, shuffle=False)
         return (batch for batch in rounds if batch is not None)

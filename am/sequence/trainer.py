@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from am.errors import InputError
-from am.nnet.data import Batch
+from am.nnet.batch import Batch
 from am.nnet.losses import hard_label_loss
 from am.nnet.schedule import Pass
 from am.nnet.trainer import Trainer

@@ -1,7 +1,5 @@
 """LFBE and MFCC against lhotse's own torch layers, which are an independent port of Kaldi."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 from lhotse.features.kaldi.layers import Wav2LogFilterBank, Wav2MFCC
@@ -88,16 +86,6 @@ def test_digital_silence_lies_at_the_energy_floor():
 def test_unusable_audio_is_an_error(samples, rate, reason):
     with pytest.raises(ValueError, match=reason):
         LfbeExtractor().extract(samples, rate)
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("kaldifeat") is None, reason="kaldifeat is not installed"
-)
-@pytest.mark.parametrize("extractor", [LfbeExtractor(), MfccExtractor()])
-def test_kaldifeat_and_kaldi_native_fbank_agree(extractor, samples):
-    np.testing.assert_allclose(
-        extractor._kaldifeat_compute()(samples), extractor._native_compute()(samples), atol=1e-3
-    )
 
 
 def test_settings_differ_by_kind():

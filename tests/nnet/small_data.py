@@ -16,7 +16,8 @@ from am.features.extractors import LfbeSettings
 from am.features.feature_data import write_feature_settings
 from am.features.storage import Float16FileWriter
 from am.hmm.topology import Topology
-from am.nnet.data import Batch, BatchingSettings
+from am.nnet.batch import Batch
+from am.nnet.data import BatchingSettings
 from am.nnet.lstm import LstmSettings
 from am.nnet.schedule import Pass
 from am.nnet.trainer import Trainer, TrainerSettings

@@ -11,8 +11,9 @@ from lhotse import CutSet, MonoCut, Recording
 
 from am.corpus.acoustics import active_power
 from am.errors import InputError
+from am.features.batch_audio import BatchAudio
 from am.features.compute import compute_features
-from am.features.extractors import LfbeSettings
+from am.features.extractors import LfbeSettings, make_extractor
 from am.features.feature_data import open_feature_data
 from am.nnet.audio_augmentation import (
     AudioAugmentationSettings,
@@ -20,6 +21,7 @@ from am.nnet.audio_augmentation import (
     audio_augmenter,
     labels_at_speed,
 )
+from am.nnet.batch import AudioBatch
 from am.nnet.cross_entropy import CrossEntropySettings, train_cross_entropy
 from am.nnet.data import BatchingSettings, LabelledCuts, load_features
 from am.storage import RaggedStore
@@ -87,7 +89,8 @@ def test_unchanged_audio_gives_the_stored_features(tones):
     _, data, _, _ = tones
     augmenter = AudioAugmenter(data, AudioAugmentationSettings(speed_factors=(1.0,)))
     for cut in open_feature_data(data):
-        features, index = augmenter.features(cut, seed=3)
+        samples, index = augmenter.audio(cut, seed=3)
+        features = make_extractor(augmenter.features).extract(samples, RATE)
         np.testing.assert_allclose(features, load_features(cut), rtol=1e-3, atol=1e-3)
         assert index.tolist() == list(range(-(-cut.num_frames // 3)))
 
@@ -99,7 +102,8 @@ def test_labels_follow_the_speed(tones, factor):
     augmenter = AudioAugmenter(data, AudioAugmentationSettings(speed_factors=(factor,)))
     wrong, total = 0, 0
     for cut in open_feature_data(data):
-        features, index = augmenter.features(cut, seed=3)
+        samples, index = augmenter.audio(cut, seed=3)
+        features = make_extractor(augmenter.features).extract(samples, RATE)
         assert len(features) == pytest.approx(cut.num_frames / factor, abs=2)
         assert len(index) == -(-len(features) // 3)
         found = labels[cut.id]["pdf_ids"][index]
@@ -173,8 +177,30 @@ def test_a_cut_depends_on_the_pass_and_itself_alone(tones):
     assert found[0].keys() == found[1].keys() == set(store)
     assert all(torch.equal(found[0][cut_id], found[1][cut_id]) for cut_id in store)
     augmenter = AudioAugmenter(data, ALL)
-    lengths = {len(augmenter.features(first_cut(data), seed)[0]) for seed in range(12)}
+    lengths = {len(augmenter.audio(first_cut(data), seed)[0]) for seed in range(12)}
     assert len(lengths) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_features_that_wait_for_the_gpu_are_the_same(tones, monkeypatch, workers):
+    folder, data, _, _ = tones
+    store = RaggedStore(folder / "labels" / "labeled")
+    cuts = LabelledCuts(
+        "labeled",
+        data / "cuts.jsonl.gz",
+        store,
+        BatchingSettings(4.0, 2, workers),
+        AudioAugmenter(data, ALL),
+    )
+    at_once = list(cuts.batches(seed=1))
+    monkeypatch.setattr(BatchAudio, "waits_for_gpu", True)
+    for now, waiting in zip(at_once, cuts.batches(seed=1), strict=True):
+        assert isinstance(waiting, AudioBatch)
+        assert waiting.num_frames == now.num_frames
+        later = waiting.to(torch.device("cpu"))
+        assert later.cut_ids == now.cut_ids
+        for name in ("features", "lengths", "pdf_ids"):
+            torch.testing.assert_close(getattr(later, name), getattr(now, name))
 
 
 def test_training_on_changed_audio_goes_on_exactly(tones, tmp_path, monkeypatch):
@@ -229,9 +255,9 @@ def test_inputs_that_do_not_fit_are_named(tones, tmp_path):
     augmenter = AudioAugmenter(slower, AudioAugmentationSettings(speed_factors=(1.0,)))
     cut = first_cut(data)
     with pytest.raises(InputError, match=f"cut {cut.id}: its audio gives"):
-        augmenter.features(cut, 0)
+        augmenter.audio(cut, 0)
     with pytest.raises(InputError, match=f"cut {cut.id}: has no recording"):
-        augmenter.features(dataclasses.replace(cut, recording=None), 0)
+        augmenter.audio(dataclasses.replace(cut, recording=None), 0)
 
 
 def described_as(folder, data, changes):

@@ -8,9 +8,9 @@ import torch
 
 from am.errors import InputError
 from am.features.low_frame_rate import LowFrameRateFrontEnd
+from am.nnet.batch import Batch
 from am.nnet.chunks import chunk_logits, chunks_of, vectors_of_chunk
 from am.nnet.cross_entropy import CrossEntropySettings, train_cross_entropy
-from am.nnet.data import Batch
 from am.nnet.lstm import AcousticModel, LstmSettings
 from am.nnet.trainer import Trainer
 from tests.nnet.small_data import BATCHING, LSTM, TRAINER, SmallTask

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from am.nnet.data import Batch
+from am.nnet.batch import Batch
 from am.nnet.losses import hard_label_loss, soft_label_loss, soft_label_weights
 from am.nnet.trainer import frame_loss
 

@@ -182,6 +182,6 @@ def test_augmented_audio_is_that_of_the_folder(tmp_path):
     settings = AudioAugmentationSettings(speed_factors=(0.9, 1.1))
     from_folder, from_shards = (AudioAugmenter(folder, settings) for folder in (data, output))
     for cut, original in zip(SharData(output), open_feature_data(data), strict=True):
-        ours, theirs = from_shards.features(cut, 1), from_folder.features(original, 1)
+        ours, theirs = from_shards.audio(cut, 1), from_folder.audio(original, 1)
         np.testing.assert_array_equal(ours[0], theirs[0])
         np.testing.assert_array_equal(ours[1], theirs[1])

@@ -14,7 +14,7 @@ import runpy
 import signal
 import sys
 
-from am.nnet.data import Batch
+from am.nnet.batch import Batch
 from am.nnet.schedule import Pass
 from am.nnet.trainer import Trainer
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from am.features.feature_data import CUTS_NAME, open_feature_data
 from am.features.low_frame_rate import LowFrameRateFrontEnd
 from am.features.noise_mixing import NoiseMixingSettings
-from am.nnet.data import Batch, LabelledCuts, load_features
+from am.nnet.batch import Batch
+from am.nnet.data import LabelledCuts, load_features
 from am.nnet.lstm import AcousticModel
 from am.nnet.schedule import Pass
 from am.nnet.trainer import Trainer, TrainerSettings
