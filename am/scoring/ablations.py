@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -237,7 +238,7 @@ def _stored_logits_section(
     if len(stores) < 2:
         return ""
     table = []
-    for row, labels in stores:
+    for row, labels in sorted(stores, key=lambda pair: pair[0].top_k or math.inf):
         store = store_statistics(labels)
         facts = [f"{store.bytes_a_frame:.1f}", f"{store.probability_kept:.3f}"]
         rates = [_cell(row, tests, None, seed) for tests in columns.values()]

@@ -18,7 +18,8 @@ class StoreStatistics:
 
     Attributes:
         bytes_a_frame: size on disk, descriptions and indices of the shards included.
-        probability_kept: mean over frames of the stored senones' posteriors together, 0 to 1.
+        probability_kept: mean over frames of the stored senones' posteriors together; a
+            little above 1 where all are stored, because logits are stored in steps.
     """
 
     bytes_a_frame: float

@@ -217,6 +217,7 @@ def test_stored_logits_have_their_size_and_probability(rows_file: Path) -> None:
     # Each logit is stored to 0.05.
     assert float(two[2]) == pytest.approx(0.75, rel=0.05)
     assert two[3].startswith("25.0 [")
+    assert table.index("\n| 1 |") < table.index("\n| 2 |")
     assert float(cells(table, "1")[2]) == pytest.approx(0.6, rel=0.05)
 
 
