@@ -126,6 +126,7 @@ class Lang:
         """Read a lang folder; a missing file is an error that names it."""
         phones = read_symbols(folder / "phones.txt")
         words = read_symbols(folder / "words.txt")
+        subword = SubwordModel.load(folder, words)
 
         def phone_groups(name: str) -> tuple[tuple[int, ...], ...]:
             lines = _lines(folder / "phones" / name)
@@ -148,7 +149,7 @@ class Lang:
             extra_questions=phone_groups("extra_questions.txt"),
             topology=Topology.load(folder / "topology.json"),
             unknown_word=_lines(folder / "oov.txt")[0],
-            subword=SubwordModel.load(folder, words),
+            subword=subword,
         )
 
 

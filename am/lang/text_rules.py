@@ -113,6 +113,8 @@ class TextRules:
 
     def _without_loose_characters(self, word: str) -> str:
         """The word without apostrophes that touch no letter, and marks that have no base."""
+        if not word:
+            return word
         neighbours = zip(["", *word[:-1]], word, [*word[1:], ""], strict=True)
         word = "".join(
             character
@@ -122,9 +124,7 @@ class TextRules:
             or _is_mark(before)
             or _is_letter(after)
         )
-        while word and _is_mark(word[0]):
-            word = self._without_loose_characters(word[1:])
-        return word
+        return self._without_loose_characters(word[1:]) if _is_mark(word[:1]) else word
 
 
 def check_digit_words(rules: TextRules) -> None:
