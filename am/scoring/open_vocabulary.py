@@ -93,18 +93,16 @@ def open_vocabulary_table(
     known = set(read_vocabulary(vocabulary))
     references = _references(data)
     rates, comparisons = [], []
-    outside = inside = 0
+    counts = np.zeros((0, 5), np.int64)
     for name in words:
-        pair = [
-            read_system(f"{name}, {unit}", folder, [test_set])
-            for unit, folder in ((WORDS, words[name]), (PIECES, pieces[name]))
-        ]
-        check_same_utterances(pair, test_set)
-        for system in pair:
+        of_words = read_system(f"{name}, {WORDS}", words[name], [test_set])
+        of_pieces = read_system(f"{name}, {PIECES}", pieces[name], [test_set])
+        check_same_utterances([of_words, of_pieces], test_set)
+        for system in (of_words, of_pieces):
             counts = _counts(system, test_set, references, known)
-            outside, inside = (int(total) for total in counts.sum(axis=0)[[0, 3]])
             rates.append([system.name, *_rate_cells(system, test_set, counts, seed)])
-        comparisons.append([name, *_comparison(*pair, test_set, seed)])
+        comparisons.append([name, *_comparison(of_words, of_pieces, test_set, seed)])
+    outside, inside = (int(total) for total in counts.sum(axis=0)[[0, 3]])
     sections = [
         "# Words and pieces",
         f"{outside} of the {outside + inside} words spoken in {test_set} "
