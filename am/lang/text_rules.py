@@ -16,8 +16,11 @@ from am.errors import InputError
 
 APOSTROPHE = "'"
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u0060\u00b4\uff07"), "'")
-_TATWEEL = "\u0640"
-# Not characters that someone says: controls, invisible formats, surrogates, private, unassigned.
+# Characters that nobody says: controls, invisible formats, surrogates, private, unassigned; and of
+# letters and marks the Arabic tatweel, the grapheme joiner and the variation selectors.
+_DROPPED_CHARACTERS = frozenset(
+    map(chr, [0x0640, 0x034F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
+)
 _DROPPED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _HANGUL_SYLLABLES = range(0xAC00, 0xD7A4)
 _DIGIT = "Nd"
@@ -135,7 +138,9 @@ def check_digit_words(rules: TextRules) -> None:
 
 
 def _is_dropped(character: str) -> bool:
-    return character == _TATWEEL or unicodedata.category(character) in _DROPPED_CATEGORIES
+    return (
+        character in _DROPPED_CHARACTERS or unicodedata.category(character) in _DROPPED_CATEGORIES
+    )
 
 
 def _is_letter(character: str) -> bool:

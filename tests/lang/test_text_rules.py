@@ -43,6 +43,7 @@ AWKWARD = "aß'’´`e\u0301\u0345ŉ1२ǰΐᾳ-_ \u200d\u0640İıſ\u1e9eᏣꭰ
         (TextRules(digits="remove"), "A4 12 x", ["A", "x"]),
         (TextRules("upper", "spell", DIGIT_WORDS), "a4 २0", ["A", "FOUR", "TWO", "ZERO"]),
         (TextRules(), "كـتـاب \u0301x \u2581 <UNK>", ["كتاب", "x", "UNK"]),
+        (TextRules(), "字\ufe00 ❤\ufe0f a\u034fb", ["字", "ab"]),
         (TextRules(), "\u3000a\u00a0b\u2028c\u0000d\u0085e", ["a", "b", "cd", "e"]),
     ],
 )
