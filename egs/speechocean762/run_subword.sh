@@ -16,6 +16,8 @@
 #   --device auto|cpu|cuda      where the GMMs and networks are trained
 #   --jobs N                    processes of the data-parallel steps (cmd.sh)
 #   --executor WHERE            where they work: local:N, dask:tcp://HOST:PORT, slurm, sge (cmd.sh)
+#   --processes N               processes that train each network, started by torchrun
+#   --parallel ddp|gtc|bmuf     how they share it (docs/distributed_training.md)
 #   --seed N                    seed of every random choice
 #   --lm-text FILE              text of both language models (default: the labelled speakers')
 #   --max-count N               test words that are in at most N sentences of it are taken out
@@ -33,6 +35,8 @@ redo=false
 device=auto
 jobs=
 executor=
+processes=1
+parallel=ddp
 seed=1
 lm_text=
 max_count=1
