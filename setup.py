@@ -38,6 +38,7 @@ setup(
         "tensorboard>=2.14",
         "matplotlib>=3.7",
         "praatio>=6.2,<7",
+        "sentencepiece>=0.2,<1",
     ],
     extras_require={
         "test": [
@@ -51,6 +52,5 @@ setup(
             *CLUSTER,
         ],
         "cluster": CLUSTER,
-        "subword": ["sentencepiece>=0.2"],
     },
 )

@@ -66,7 +66,7 @@ PACKAGES = (
     Package(
         "kaldi-hmm-gmm", "kaldi_hmm_gmm", "tests of GMMs", f"{ENVIRONMENT} test", is_needed=False
     ),
-    Package("sentencepiece", "sentencepiece", "subword units", f"{ENVIRONMENT} subword", False),
+    Package("sentencepiece", "sentencepiece", "subword units"),
     Package("espeakng-loader", "espeakng_loader", "the embedded corpus"),
     Package("dask", "dask.distributed", "clusters", f"{ENVIRONMENT} cluster", False),
     Package("dask-jobqueue", "dask_jobqueue", "Slurm, SGE", f"{ENVIRONMENT} cluster", False),

@@ -11,6 +11,7 @@ import matplotlib
 import praatio
 import pyroomacoustics
 import safetensors
+import sentencepiece
 import soundfile
 import tensorboard
 import torch
@@ -28,6 +29,7 @@ __all__ = [
     "praatio",
     "pyroomacoustics",
     "safetensors",
+    "sentencepiece",
     "soundfile",
     "tensorboard",
     "torch",

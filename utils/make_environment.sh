@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv in the clone with the package versions of constraints.txt.
-# Usage: utils/make_environment.sh [EXTRA]      EXTRA: test, cluster, subword (see setup.py)
+# Usage: utils/make_environment.sh [EXTRA]      EXTRA: test, cluster (see setup.py)
 # The CPU build of torch is taken where there is no NVIDIA GPU.
 set -euo pipefail
 

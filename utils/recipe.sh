@@ -17,12 +17,14 @@
 #   processes, parallel    processes that train a network, and how (docs/distributed_training.md)
 #   executor               where the data-parallel steps work (cmd.sh); empty for local:$jobs
 #   timings                file of the stages' times; unset for the usual one
+#   lang                   the lang folder; unset for $data/lang
 
 mkdir -p "$exp"
 export MEGAHOUR_REDO=$redo
 export MEGAHOUR_WORK_MARK=$exp/.worked
 timings=${timings:-$exp/timings.tsv}
 executor=${executor:-local:$jobs}
+lang=${lang:-$data/lang}
 current_stage=
 running=()
 case $processes in
@@ -91,19 +93,19 @@ finish() {
   running=()
 }
 
-# decode_system SYSTEM GRAPH FEATURES: scales from dev, then every test set, scored while the next
-# one is decoded.
+# decode_system SYSTEM GRAPH FEATURES [MODEL]: scales from dev, then every test set, scored while the
+# next one is decoded.  What comes out lies in $exp/SYSTEM, which is the model too if none is given.
 decode_system() {
-  local system=$1 graph=$2 features=$3 test_set process scoring=()
-  estimate_transforms "$system" "$graph${dev_lm_text:+_dev}" dev
+  local system=$1 graph=$2 features=$3 model=${4:-$exp/$1} test_set process scoring=()
+  estimate_transforms "$system" "$model" "$graph${dev_lm_text:+_dev}" dev
   steps/search_scales.py --config "$(settings decode.yaml)" --executor "$executor" \
     ${transforms:+--transforms "$transforms"} \
-    "$graph${dev_lm_text:+_dev}" "$data/dev/$features" "$exp/$system" "$exp/$system/decode_dev"
+    "$graph${dev_lm_text:+_dev}" "$data/dev/$features" "$model" "$exp/$system/decode_dev"
   for test_set in $test_sets; do
-    estimate_transforms "$system" "$graph" "$test_set"
+    estimate_transforms "$system" "$model" "$graph" "$test_set"
     steps/decode.py --config "$(settings decode.yaml)" --executor "$executor" \
       --scales "$exp/$system/decode_dev/best_scale.json" ${transforms:+--transforms "$transforms"} \
-      "$graph" "$data/$test_set/$features" "$exp/$system" "$exp/$system/decode_$test_set"
+      "$graph" "$data/$test_set/$features" "$model" "$exp/$system/decode_$test_set"
     steps/score.py --seed "$seed" "$data/$test_set/$features" "$exp/$system/decode_$test_set" \
       "$exp/$system/score_$test_set" &
     scoring+=($!)
@@ -111,32 +113,31 @@ decode_system() {
   for process in "${scoring[@]}"; do wait "$process"; done
 }
 
-# estimate_transforms SYSTEM GRAPH SET: sets $transforms, if the system is a speaker-adapted GMM.
+# estimate_transforms SYSTEM MODEL GRAPH SET: sets $transforms, if the model is a speaker-adapted GMM.
 estimate_transforms() {
   transforms=
-  [ -d "$exp/$1/speaker_independent" ] || return 0
-  transforms=$exp/$1/transforms_$3
+  [ -d "$2/speaker_independent" ] || return 0
+  transforms=$exp/$1/transforms_$4
   steps/estimate_fmllr.py --config "$(settings fmllr.yaml)" --executor "$executor" \
-    "$2" "$data/$3/mfcc" "$exp/$1" "$transforms"
+    "$3" "$data/$4/mfcc" "$2" "$transforms"
 }
 
 run_recipe_stages() {
-  local set teacher=teacher_ce gmm=tri2 where=(--executor "$executor" --device "$device")
-  if [ "$sat" = true ]; then gmm=tri3; fi
+  local set teacher=teacher_ce
   if [ "$smbr" = true ]; then teacher=teacher_smbr; fi
 
   if begin_stage 1 "lexicon, phones, language model"; then
-    utils/prepare_lang.py --config "$(settings lang.yaml)" "$lexicon" "$data/lang"
+    utils/prepare_lang.py --config "$(settings lang.yaml)" "$lexicon" "$lang"
     if [ -z "$arpa" ]; then
       arpa=$data/local/lm.arpa
       utils/train_ngram.py --order "$lm_order" ${lm_cutoffs:+--cutoffs "$lm_cutoffs"} \
-        --vocabulary "$data/lang/words.txt" "$lm_text" "$arpa"
+        --vocabulary "$lang/words.txt" "$lm_text" "$arpa"
     fi
-    utils/format_lm.py "$data/lang" "$arpa" "$data/lang_test"
+    utils/format_lm.py "$lang" "$arpa" "${lang}_test"
     if [ -n "$dev_lm_text" ]; then
-      utils/train_ngram.py --order "$lm_order" --vocabulary "$data/lang/words.txt" \
+      utils/train_ngram.py --order "$lm_order" --vocabulary "$lang/words.txt" \
         "$dev_lm_text" "$data/local/lm_dev.arpa"
-      utils/format_lm.py "$data/lang" "$data/local/lm_dev.arpa" "$data/lang_dev"
+      utils/format_lm.py "$lang" "$data/local/lm_dev.arpa" "${lang}_dev"
     fi
   fi
 
@@ -153,53 +154,14 @@ run_recipe_stages() {
     done
   fi
 
-  if begin_stage 3 "GMM-HMM: monophones"; then
-    steps/train_mono.py --config "$(settings mono.yaml)" --seed "$seed" "${where[@]}" \
-      "$data/labeled/mfcc" "$data/lang" "$exp/mono"
-    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/mono" "$exp/mono_ali"
-  fi
+  run_gmm_stages
 
-  if begin_stage 4 "GMM-HMM: triphones on deltas"; then
-    steps/train_deltas.py --config "$(settings tri1.yaml)" --seed "$seed" "${where[@]}" \
-      "$data/labeled/mfcc" "$data/lang" "$exp/mono_ali" "$exp/tri1"
-    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/tri1" "$exp/tri1_ali"
-  fi
-
-  if begin_stage 5 "GMM-HMM: triphones on LDA+MLLT, adapted to speakers"; then
-    steps/train_lda_mllt.py --config "$(settings tri2.yaml)" --seed "$seed" "${where[@]}" \
-      "$data/labeled/mfcc" "$data/lang" "$exp/tri1_ali" "$exp/tri2"
-    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali"
-    if [ "$sat" = true ]; then
-      steps/train_sat.py --config "$(settings tri3.yaml)" --seed "$seed" "${where[@]}" \
-        "$data/labeled/mfcc" "$data/lang" "$exp/tri2" "$exp/tri2_ali" "$exp/tri3"
-      steps/align_fmllr.py "${where[@]}" "$data/labeled/mfcc" "$data/lang" "$exp/tri3" \
-        "$exp/tri3_ali"
-      steps/align_fmllr.py "${where[@]}" "$data/dev/mfcc" "$data/lang" "$exp/tri3" \
-        "$exp/tri3_ali_dev"
-    else
-      steps/align.py "${where[@]}" "$data/dev/mfcc" "$data/lang" "$exp/tri2" \
-        "$exp/tri2_ali_dev"
-    fi
-  fi
-
-  if begin_stage 6 "senones at the low frame rate, decoding graphs"; then
-    steps/cluster_senones.py --config "$(settings senones.yaml)" --executor "$executor" \
-      "$data/labeled/mfcc" "$data/lang" "$exp/$gmm" "$exp/${gmm}_ali" "$exp/senones"
-    steps/make_senone_labels.py "$exp/${gmm}_ali" "$exp/senones" "$exp/senone_labels/labeled"
-    steps/make_senone_labels.py "$exp/${gmm}_ali_dev" "$exp/senones" "$exp/senone_labels/dev"
-    make_graphs "$data/lang_test" ""
-    if [ -n "$dev_lm_text" ]; then make_graphs "$data/lang_dev" _dev; fi
-  fi
-
-  if begin_stage 7 "teacher, cross-entropy"; then
-    train_network train_ce.py --config "$(settings teacher.yaml)" --set "trainer.seed=$seed" \
-      "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$exp/teacher_ce"
-  fi
+  if begin_stage 7 "teacher, cross-entropy"; then train_cross_entropy teacher_ce teacher.yaml; fi
 
   if [ "$smbr" = true ] && begin_stage 8 "denominator lattices; teacher, sMBR"; then
-    utils/train_ngram.py --order 1 --vocabulary "$data/lang/words.txt" "$lm_text" "$data/local/lm_weak.arpa"
-    utils/format_lm.py "$data/lang" "$data/local/lm_weak.arpa" "$data/lang_weak"
-    utils/mkgraph.py --self-loop-scale 1.0 "$data/lang_weak" "$exp/senones" "$exp/graph_weak"
+    utils/train_ngram.py --order 1 --vocabulary "$lang/words.txt" "$lm_text" "$data/local/lm_weak.arpa"
+    utils/format_lm.py "$lang" "$data/local/lm_weak.arpa" "${lang}_weak"
+    utils/mkgraph.py --self-loop-scale 1.0 "${lang}_weak" "$exp/senones" "$exp/graph_weak"
     train_smbr teacher_ce teacher_smbr
   fi
 
@@ -214,9 +176,7 @@ run_recipe_stages() {
   fi
 
   if begin_stage 11 "baseline: the student on labelled speech alone"; then
-    train_network train_ce.py --config "$(settings student.yaml)" --set "trainer.seed=$seed" \
-      "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \
-      "$exp/student_supervised"
+    train_cross_entropy student_supervised student.yaml
   fi
 
   if begin_stage 12 "student, scheduled learning (and segregated, to compare)"; then
@@ -247,11 +207,61 @@ run_recipe_stages() {
   end_stage
 }
 
+# run_gmm_stages: 3 to 6.
+run_gmm_stages() {
+  local gmm=tri2 where=(--executor "$executor" --device "$device")
+  if [ "$sat" = true ]; then gmm=tri3; fi
+
+  if begin_stage 3 "GMM-HMM: monophones"; then
+    steps/train_mono.py --config "$(settings mono.yaml)" --seed "$seed" "${where[@]}" \
+      "$data/labeled/mfcc" "$lang" "$exp/mono"
+    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$lang" "$exp/mono" "$exp/mono_ali"
+  fi
+
+  if begin_stage 4 "GMM-HMM: triphones on deltas"; then
+    steps/train_deltas.py --config "$(settings tri1.yaml)" --seed "$seed" "${where[@]}" \
+      "$data/labeled/mfcc" "$lang" "$exp/mono_ali" "$exp/tri1"
+    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$lang" "$exp/tri1" "$exp/tri1_ali"
+  fi
+
+  if begin_stage 5 "GMM-HMM: triphones on LDA+MLLT, adapted to speakers"; then
+    steps/train_lda_mllt.py --config "$(settings tri2.yaml)" --seed "$seed" "${where[@]}" \
+      "$data/labeled/mfcc" "$lang" "$exp/tri1_ali" "$exp/tri2"
+    steps/align.py "${where[@]}" "$data/labeled/mfcc" "$lang" "$exp/tri2" "$exp/tri2_ali"
+    if [ "$sat" = true ]; then
+      steps/train_sat.py --config "$(settings tri3.yaml)" --seed "$seed" "${where[@]}" \
+        "$data/labeled/mfcc" "$lang" "$exp/tri2" "$exp/tri2_ali" "$exp/tri3"
+      steps/align_fmllr.py "${where[@]}" "$data/labeled/mfcc" "$lang" "$exp/tri3" \
+        "$exp/tri3_ali"
+      steps/align_fmllr.py "${where[@]}" "$data/dev/mfcc" "$lang" "$exp/tri3" \
+        "$exp/tri3_ali_dev"
+    else
+      steps/align.py "${where[@]}" "$data/dev/mfcc" "$lang" "$exp/tri2" \
+        "$exp/tri2_ali_dev"
+    fi
+  fi
+
+  if begin_stage 6 "senones at the low frame rate, decoding graphs"; then
+    steps/cluster_senones.py --config "$(settings senones.yaml)" --executor "$executor" \
+      "$data/labeled/mfcc" "$lang" "$exp/$gmm" "$exp/${gmm}_ali" "$exp/senones"
+    steps/make_senone_labels.py "$exp/${gmm}_ali" "$exp/senones" "$exp/senone_labels/labeled"
+    steps/make_senone_labels.py "$exp/${gmm}_ali_dev" "$exp/senones" "$exp/senone_labels/dev"
+    make_graphs "${lang}_test" ""
+    if [ -n "$dev_lm_text" ]; then make_graphs "${lang}_dev" _dev; fi
+  fi
+}
+
 # make_graphs LANG SUFFIX
 make_graphs() {
   utils/mkgraph.py "$1" "$exp/tri2" "$exp/graph_tri2$2"
   if [ "$sat" = true ]; then utils/mkgraph.py "$1" "$exp/tri3" "$exp/graph_tri3$2"; fi
   utils/mkgraph.py --self-loop-scale 1.0 "$1" "$exp/senones" "$exp/graph_senones$2"
+}
+
+# train_cross_entropy NAME SETTINGS: a network on the labelled speech.
+train_cross_entropy() {
+  train_network train_ce.py --config "$(settings "$2")" --set "trainer.seed=$seed" \
+    "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$exp/$1"
 }
 
 # train_student NAME SCHEDULE

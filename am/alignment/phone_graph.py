@@ -77,13 +77,13 @@ def phone_graph(lang: Lang, word_ids: Sequence[int]) -> PhoneGraph:
     """The graph of a transcript; weights as in the L that Kaldi's ``make_lexicon_fst.py`` makes.
 
     Args:
-        word_ids: words of ``lang``, each with a pronunciation.
+        word_ids: words (or pieces) of ``lang``, each with a pronunciation.
     """
     graph = PhoneGraph()
     ends = graph._add_optional_silence(lang, [(EDGE, 0.0)])
-    for word_id in word_ids:
+    for pronunciations in lang.spoken_words(word_ids):
         word_ends: _Ends = []
-        for pronunciation in lang.pronunciations[word_id]:
+        for pronunciation in pronunciations:
             first, *others = pronunciation.phones
             occurrence = graph._add(first, ends, math.log(pronunciation.probability))
             for phone in others:

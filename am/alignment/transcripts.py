@@ -21,25 +21,28 @@ class Transcripts:
 
     def __init__(self, lang: Lang):
         self.unknown_words: Counter[str] = Counter()
-        self._words = lang.words
-        self._pronounced = lang.pronunciations
+        self._lang = lang
         self._unknown = lang.words.get(lang.unknown_word, -1)
-        if self._unknown not in self._pronounced:
+        if self._unknown not in lang.pronunciations:
             raise InputError(
                 f"{lang.folder}: the unknown word {lang.unknown_word} has no pronunciation; "
                 "run utils/prepare_lang.py"
             )
 
-    def word_ids(self, cut: Any) -> list[int]:
-        """Word-ids of the cut's supervision; empty if it has none, or no text."""
+    def words(self, cut: Any) -> list[str]:
+        """The words of the cut's supervision; empty if it has none, or no text."""
         text = cut.supervisions[0].text if cut.supervisions else None
-        ids = []
-        for word in (text or "").split():
-            word_id = self._words.get(word, -1)
-            if word_id not in self._pronounced:
+        return self._lang.words_of(text or "")
+
+    def word_ids(self, cut: Any) -> list[int]:
+        """The ids of those words, or of their pieces."""
+        ids: list[int] = []
+        for word in self.words(cut):
+            found = self._lang.ids_of(word)
+            if not found:
                 self.unknown_words[word] += 1
-                word_id = self._unknown
-            ids.append(word_id)
+                found = [self._unknown]
+            ids += found
         return ids
 
 

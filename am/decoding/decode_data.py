@@ -20,6 +20,7 @@ from am.decoding.scorers import Scorer, load_scorer
 from am.errors import InputError
 from am.executors import Executor
 from am.features.feature_data import count_cuts, open_feature_data
+from am.lang.subword_model import copy_description
 from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.scoring.transcripts import HYPOTHESES_NAME
@@ -100,7 +101,7 @@ def decode_data(
         data_dir: cuts with the features that the model was trained on.
         model_dir: GMM or network.
         output: gets hypotheses.txt (``cut-id words``, sorted), failed.tsv (cut, reason),
-            settings.json, summary.json.
+            settings.json, summary.json; from a graph of pieces also subword.json.
         scales: acoustic scale and word insertion penalty.
         settings: of the search.
         executor: what decodes.
@@ -134,6 +135,7 @@ def decode_data(
         raise InputError(f"{data_dir}: not one cut could be decoded; the first is {first_fault}")
     hypotheses = "".join(f"{line}\n" for line in sorted(lines))
     (output / HYPOTHESES_NAME).write_text(hypotheses, encoding="utf-8")
+    copy_description(graph_dir, output)
     _write_facts(output, graph_dir, data_dir, model_dir, transforms_dir, scales, settings, summary)
     _report(summary, first_fault)
     return summary

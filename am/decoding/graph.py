@@ -18,6 +18,7 @@ from am.decoding.scorers import FRAME_SHIFT_TOLERANCE, ModelFacts
 from am.errors import InputError
 from am.graph.arrays import EPSILON, from_fst, read_fst, to_fst
 from am.lang.lang import read_symbols
+from am.lang.subword_model import SubwordDescription
 
 FST_NAME = "HCLG.fst"
 DESCRIPTION_NAME = "graph.json"
@@ -30,10 +31,11 @@ class DecodingGraph:
 
     Attributes:
         fst: HCLG.
-        words: word by word-id; an id without a word is empty.
+        words: word (or piece) by word-id; an id without a word is empty.
         num_pdfs: pdf-ids of the model that the graph was made for.
         tree_sha256: fingerprint of that model's tree.json, where known.
         frame_shift: seconds a frame that its self-loops were made for, where known.
+        subword: how words become pieces; None where ``words`` are whole words.
     """
 
     fst: kaldifst.StdVectorFst
@@ -41,10 +43,16 @@ class DecodingGraph:
     num_pdfs: int
     tree_sha256: str | None
     frame_shift: float | None
+    subword: SubwordDescription | None = None
 
     def words_of(self, word_ids: list[int]) -> list[str]:
-        """The words of a path's output labels."""
-        return [self.words[word_id] for word_id in word_ids]
+        """The words of a path's output labels, pieces put together."""
+        words = [self.words[word_id] for word_id in word_ids]
+        return words if self.subword is None else self.subword.join(words)
+
+    def spelled(self, words: list[str]) -> list[str]:
+        """The words of a transcript, as the graph's are spelled."""
+        return words if self.subword is None else self.subword.text_rules.words(" ".join(words))
 
 
 def load_graph(folder: Path) -> DecodingGraph:
@@ -66,6 +74,7 @@ def load_graph(folder: Path) -> DecodingGraph:
         num_pdfs=int(description["num_pdfs"]),
         tree_sha256=description.get("tree_sha256"),
         frame_shift=description.get("frame_shift"),
+        subword=SubwordDescription.load(folder),
     )
     _check_labels(graph, folder / FST_NAME)
     return graph
@@ -110,7 +119,7 @@ def check_graph_fits(graph: DecodingGraph, graph_dir: Path, model: ModelFacts) -
 
 
 def add_word_insertion_penalty(fst: kaldifst.StdVectorFst, penalty: float) -> kaldifst.StdVectorFst:
-    """A graph with ``penalty`` added to the cost of every word.
+    """A graph with ``penalty`` added to the cost of every word (or piece).
 
     Args:
         fst: HCLG; left as it is.

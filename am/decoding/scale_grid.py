@@ -32,6 +32,7 @@ from am.executors import Executor
 from am.features.feature_data import count_cuts, open_feature_data
 from am.features.gmm_features import speaker_of
 from am.graph.arrays import EPSILON, FstArrays, to_fst
+from am.lang.subword_model import copy_description
 from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.scoring.transcripts import HYPOTHESES_NAME, reference_words
@@ -163,8 +164,9 @@ def decode_grid(
     best = best_place(total)
     chosen = choose_on_others(errors)
     _write_tried(output / "tried.tsv", grid, total)
-    _pick_hypotheses(output, data_dir, grid, dict.fromkeys(errors, best), BEST)
-    _pick_hypotheses(output, data_dir, grid, chosen, CHOSEN_ON_OTHERS)
+    for name, places in ((BEST, dict.fromkeys(errors, best)), (CHOSEN_ON_OTHERS, chosen)):
+        _pick_hypotheses(output, data_dir, grid, places, name)
+        copy_description(graph_dir, output / name)
     on_others = sum((errors[speaker][place] for speaker, place in chosen.items()), WordErrors())
     facts = {
         BEST: {**_named(grid[best]), **total[best].as_row()},
@@ -270,7 +272,7 @@ def _decode_chunk(state: _State, cuts: list[Cut]) -> list[_DecodedCut]:
 
 
 def _decode_cut(state: _State, cut: Cut) -> _DecodedCut:
-    reference = reference_words(cut)
+    reference = state.graph.spelled(reference_words(cut))
     scores, scoring_seconds = timed_scores(state.scorer, cut)
     started = time.perf_counter()
     lattice = state.lattices.make(scores) if fault_of_scores(scores) is None else None

@@ -226,7 +226,7 @@ def _decode_chunk(state: _State, cuts: list[Cut]) -> _ChunkErrors:
     errors = [WordErrors()] * len(state.decoders)
     failed = 0
     for cut in cuts:
-        reference = reference_words(cut)
+        reference = state.graph.spelled(reference_words(cut))
         scores, _ = timed_scores(state.scorer, cut)
         usable = fault_of_scores(scores) is None
         paths = [decoder.decode(scores) if usable else None for decoder in state.decoders]

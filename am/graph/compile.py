@@ -20,6 +20,7 @@ from am.graph.hmm import add_self_loops, state_sequences, substitute, without_di
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
 from am.lang.lang import Lang, check_phones
+from am.lang.subword_model import copy_description
 from am.outputs import sha256_of_file
 from am.tree.context_tree import ContextTree
 
@@ -63,7 +64,8 @@ def load_hmm_model(folder: Path, lang: Lang) -> HmmModel:
 
 
 def make_graph(lang_folder: Path, model_folder: Path, folder: Path, self_loop_scale: float) -> None:
-    """Write a graph folder: ``HCLG.fst``, ``words.txt``, ``phones.txt``, ``graph.json``.
+    """Write a graph folder: ``HCLG.fst``, ``words.txt``, ``phones.txt``, ``graph.json``, and of a
+    lang folder of pieces ``subword.json``.
 
     The transducer's input labels are pdf-id + 1, its output labels word-ids, its weights natural
     log costs.
@@ -81,6 +83,7 @@ def make_graph(lang_folder: Path, model_folder: Path, folder: Path, self_loop_sc
     hclg.write(str(folder / "HCLG.fst"))
     for name in ("words.txt", "phones.txt"):
         shutil.copyfile(lang_folder / name, folder / name)
+    copy_description(lang_folder, folder)
     arrays = from_fst(hclg)
     facts = {
         "num_pdfs": model.tree.num_pdfs,

@@ -103,7 +103,7 @@ class TierReader:
             return None
         return [
             Interval(intervals[begin].start, intervals[end - 1].end, word)
-            for word, (begin, end) in zip(cut.supervisions[0].text.split(), spans, strict=True)
+            for word, (begin, end) in zip(self._transcripts.words(cut), spans, strict=True)
         ]
 
     def _intervals(

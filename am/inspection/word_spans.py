@@ -19,7 +19,7 @@ def word_spans(lang: Lang, word_ids: Sequence[int], phones: Sequence[int]) -> li
 
     Args:
         lang: gives pronunciations and the optional silence.
-        word_ids: of the transcript, in order.
+        word_ids: of the transcript's words (or pieces), in order.
         phones: phone-ids of the whole alignment, in order, one a phone.
 
     Returns:
@@ -29,11 +29,11 @@ def word_spans(lang: Lang, word_ids: Sequence[int], phones: Sequence[int]) -> li
     phones = tuple(phones)
     # By the place after the last word: the best log-probability so far, and the spans behind it.
     best: dict[int, tuple[float, tuple[Span, ...]]] = {0: (0.0, ())}
-    for word_id in word_ids:
+    for pronunciations in lang.spoken_words(word_ids):
         reached: dict[int, tuple[float, tuple[Span, ...]]] = {}
         for place, (score, spans) in best.items():
             for begin in _starts(lang, phones, place):
-                for pronunciation in lang.pronunciations.get(word_id, ()):
+                for pronunciation in pronunciations:
                     end = begin + len(pronunciation.phones)
                     if phones[begin:end] != pronunciation.phones:
                         continue

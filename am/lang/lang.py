@@ -1,14 +1,16 @@
-"""A lang folder in memory: phones, words, pronunciations, roots, topology."""
+"""A lang folder in memory: phones, words or pieces, pronunciations, roots, topology."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from am.errors import InputError
 from am.hmm.topology import Topology
+from am.lang.subword_model import SUBWORD_FILES, SubwordModel
 
 FILES = (
     "phones.txt",
@@ -34,7 +36,10 @@ class Pronunciation:
 
 @dataclass(frozen=True)
 class Lang:
-    """What ``utils/prepare_lang.py`` wrote.
+    """What ``utils/prepare_lang.py`` or ``utils/prepare_subword_lang.py`` wrote.
+
+    Of the latter, ``words`` are pieces, phones are graphemes, and ``pronunciations`` has what a
+    piece is said like in each place of a word.
 
     Attributes:
         folder: where it lies.
@@ -48,6 +53,7 @@ class Lang:
         extra_questions: groups of phone-ids that the lang folder itself suggests as questions.
         topology: the 10 ms topology.
         unknown_word: the word that stands for words outside the lexicon.
+        subword: turns words into pieces; None where ``words`` are whole words.
     """
 
     folder: Path
@@ -61,6 +67,49 @@ class Lang:
     extra_questions: tuple[tuple[int, ...], ...]
     topology: Topology
     unknown_word: str
+    subword: SubwordModel | None = None
+
+    def words_of(self, text: str) -> list[str]:
+        """The words of a transcript, as the folder spells them."""
+        return text.split() if self.subword is None else self.subword.rules.words(text)
+
+    def ids_of(self, word: str) -> list[int]:
+        """The word-id of a word, or the ids of its pieces; empty if it is unknown."""
+        if self.subword is not None:
+            return [self.words[piece] for piece in self.subword.pieces_of(word)]
+        word_id = self.words.get(word, -1)
+        return [word_id] if word_id in self.pronunciations else []
+
+    def spoken_words(self, word_ids: Sequence[int]) -> list[tuple[Pronunciation, ...]]:
+        """The pronunciations of each whole word of a transcript.
+
+        Args:
+            word_ids: each with a pronunciation; whole words, in the case of pieces.
+        """
+        if self.subword is None:
+            return [self.pronunciations[word_id] for word_id in word_ids]
+        return [self._spoken(group) for group in self._whole_words(word_ids)]
+
+    def _whole_words(self, word_ids: Sequence[int]) -> list[list[int]]:
+        assert self.subword is not None
+        groups: list[list[int]] = []
+        for word_id in word_ids:
+            if not groups or self.subword.description.begins_word(self._symbols[word_id]):
+                groups.append([])
+            groups[-1].append(word_id)
+        return groups
+
+    def _spoken(self, group: Sequence[int]) -> tuple[Pronunciation, ...]:
+        assert self.subword is not None
+        pieces = [self._symbols[word_id] for word_id in group]
+        if pieces == [self.unknown_word]:
+            return self.pronunciations[group[0]]
+        symbols = self.subword.phones_of(pieces)
+        return (Pronunciation(1.0, tuple(self.phones[symbol] for symbol in symbols)),)
+
+    @cached_property
+    def _symbols(self) -> dict[int, str]:
+        return {word_id: word for word, word_id in self.words.items()}
 
     @property
     def real_phones(self) -> list[int]:
@@ -77,6 +126,7 @@ class Lang:
         """Read a lang folder; a missing file is an error that names it."""
         phones = read_symbols(folder / "phones.txt")
         words = read_symbols(folder / "words.txt")
+        subword = SubwordModel.load(folder, words)
 
         def phone_groups(name: str) -> tuple[tuple[int, ...], ...]:
             lines = _lines(folder / "phones" / name)
@@ -99,6 +149,7 @@ class Lang:
             extra_questions=phone_groups("extra_questions.txt"),
             topology=Topology.load(folder / "topology.json"),
             unknown_word=_lines(folder / "oov.txt")[0],
+            subword=subword,
         )
 
 
@@ -120,6 +171,9 @@ def copy_lang(lang: Path, folder: Path) -> None:
         if not (lang / name).is_file():
             raise InputError(f"{lang / name}: no such file; run utils/prepare_lang.py")
         shutil.copyfile(lang / name, folder / name)
+    for name in SUBWORD_FILES:
+        if (lang / name).is_file():
+            shutil.copyfile(lang / name, folder / name)
     shutil.copytree(lang / "phones", folder / "phones", dirs_exist_ok=True)
 
 

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from am.graph.arrays import EPSILON, ArcList, FstArrays
 
+# A state and the cost of going there.
+WordEnd = tuple[int, float]
+
 
 @dataclass(frozen=True)
 class LexiconPath:
@@ -41,11 +44,11 @@ class OptionalSilence:
 def disambiguation_numbers(pronunciations: Sequence[tuple[str, ...]]) -> list[int]:
     """For each pronunciation the number k of the symbol ``#k`` to end it with; 0 for none.
 
-    A pronunciation gets a symbol if another entry has the same phones or begins with them;
-    entries of the same phones get 1, 2, ... in their order.
+    A pronunciation gets a symbol if another entry has the same phones or begins with them (all
+    begin with no phones); entries of the same phones get 1, 2, ... in their order.
     """
     count = Counter(pronunciations)
-    prefixes = {phones[:end] for phones in count for end in range(1, len(phones))}
+    prefixes = {phones[:end] for phones in count for end in range(len(phones))}
     used: Counter[tuple[str, ...]] = Counter()
     numbers = []
     for phones in pronunciations:
@@ -71,24 +74,42 @@ def lexicon_fst(
             so that the language model's backoff arcs survive composition.
     """
     arcs = ArcList()
+    loop, word_ends = add_word_ends(arcs, silence)
+    for entry in entries:
+        add_pronunciation(arcs, loop, entry, word_ends)
+    if backoff is not None:
+        arcs.add_arc(loop, loop, *backoff)
+    arcs.set_final(loop)
+    return arcs.to_arrays()
+
+
+def add_word_ends(arcs: ArcList, silence: OptionalSilence) -> tuple[int, list[WordEnd]]:
+    """Begin a lexicon: its start, the state between words, and the optional silence.
+
+    Returns:
+        The state between words, and where a word's last phone leads: that state and cost.
+    """
     start, loop = arcs.add_state(), arcs.add_state()
     word_ends = [(loop, -math.log1p(-silence.probability))]
     if silence.probability > 0.0:
         word_ends.append((_silence_state(arcs, silence, loop), -math.log(silence.probability)))
     for state, cost in word_ends:
         arcs.add_arc(start, state, EPSILON, EPSILON, cost)
-    for entry in entries:
-        state, word, cost = loop, entry.word, -math.log(entry.probability)
-        for phone in entry.phones[:-1]:
-            following = arcs.add_state()
-            arcs.add_arc(state, following, phone, word, cost)
-            state, word, cost = following, EPSILON, 0.0
-        for end, end_cost in word_ends:
-            arcs.add_arc(state, end, entry.phones[-1], word, cost + end_cost)
-    if backoff is not None:
-        arcs.add_arc(loop, loop, *backoff)
-    arcs.set_final(loop)
-    return arcs.to_arrays()
+    return loop, word_ends
+
+
+def add_pronunciation(
+    arcs: ArcList, source: int, entry: LexiconPath, ends: Sequence[WordEnd]
+) -> None:
+    """The arcs of a pronunciation from ``source`` to each of ``ends``."""
+    state, word, cost = source, entry.word, -math.log(entry.probability)
+    *inner, last = entry.phones or (EPSILON,)
+    for phone in inner:
+        following = arcs.add_state()
+        arcs.add_arc(state, following, phone, word, cost)
+        state, word, cost = following, EPSILON, 0.0
+    for end, end_cost in ends:
+        arcs.add_arc(state, end, last, word, cost + end_cost)
 
 
 def _silence_state(arcs: ArcList, silence: OptionalSilence, loop: int) -> int:

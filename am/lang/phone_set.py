@@ -53,14 +53,23 @@ class PhoneSet:
                 )
         return phones
 
-    def in_word(self, phones: tuple[str, ...]) -> tuple[str, ...]:
-        """A word's base phones as the variants for their places."""
-        if not self.position_dependent:
+    def in_word(
+        self, phones: tuple[str, ...], *, begins: bool = True, ends: bool = True
+    ) -> tuple[str, ...]:
+        """The base phones of a word, or of a part of one, as the variants for their places.
+
+        Args:
+            phones: of the part.
+            begins, ends: whether the word begins and ends with it.
+        """
+        if not self.position_dependent or not phones:
             return phones
-        if len(phones) == 1:
-            return (phones[0] + "_S",)
-        inner = tuple(phone + "_I" for phone in phones[1:-1])
-        return (phones[0] + "_B", *inner, phones[-1] + "_E")
+        places = ["_I"] * len(phones)
+        if begins:
+            places[0] = "_B"
+        if ends:
+            places[-1] = "_S" if begins and len(phones) == 1 else "_E"
+        return tuple(phone + place for phone, place in zip(phones, places, strict=True))
 
     def roots(self, *, share_variants: bool) -> list[list[str]]:
         """Groups that share a tree root: a silence phone's variants, then each base phone's.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import kaldifst
 
 from am.errors import InputError
-from am.graph.arrays import to_fst
+from am.graph.arrays import FstArrays, to_fst
 from am.hmm.topology import Topology
 from am.lang.lexicon import (
     BACKOFF,
@@ -27,6 +27,11 @@ from am.lang.lexicon_fst import LexiconPath, OptionalSilence, disambiguation_num
 from am.lang.phone_set import PhoneSet
 
 log = logging.getLogger(__name__)
+
+# Pronunciations, optional silence, phone-id and word-id of #0 (or None) → L.
+MakeLexiconFst = Callable[
+    [Sequence[LexiconPath], OptionalSilence, tuple[int, int] | None], FstArrays
+]
 
 
 @dataclass(frozen=True)
@@ -102,13 +107,33 @@ def prepare_lang(lexicon: Path, settings: LangSettings, folder: Path) -> None:
     if all(entry.word != settings.unknown_word for entry in entries):
         entries.append(LexiconEntry(settings.unknown_word, 1.0, (settings.spoken_noise_phone,)))
         entries.sort(key=lambda entry: (entry.word, entry.phones))
-    phone_set = _phone_set(entries, settings)
+    phone_set = phone_set_of((entry.phones for entry in entries), settings)
     try:
-        phones = phone_set.all_phones()
+        phone_set.all_phones()
     except InputError as error:
         raise InputError(f"{lexicon}: {error}") from error
     entries = [dataclasses.replace(e, phones=phone_set.in_word(e.phones)) for e in entries]
+    write_lang(folder, entries, phone_set, settings, lexicon_fst)
+    (folder / "settings.json").write_text(json.dumps(dataclasses.asdict(settings), indent=1))
 
+
+def write_lang(
+    folder: Path,
+    entries: Sequence[LexiconEntry],
+    phone_set: PhoneSet,
+    settings: LangSettings,
+    make_fst: MakeLexiconFst,
+) -> None:
+    """Write all files of a lang folder but its settings.
+
+    Args:
+        folder: exists.
+        entries: pronunciations, their phones marked by their places in the word.
+        phone_set: the phones.
+        settings: silence, unknown word, topology.
+        make_fst: gives L of the entries, in their order, with or without disambiguation.
+    """
+    phones = phone_set.all_phones()
     numbers = disambiguation_numbers([entry.phones for entry in entries])
     # #0 is the backoff's; the last one follows the optional silence.
     disambiguation = [f"#{number}" for number in range(max(numbers) + 2)]
@@ -122,9 +147,8 @@ def prepare_lang(lexicon: Path, settings: LangSettings, folder: Path) -> None:
     _write_phone_files(folder / "phones", phone_set, disambiguation, settings)
     _write_lines(folder / "oov.txt", [settings.unknown_word])
     _write_lines(folder / "silence_probability.txt", [repr(settings.silence_probability)])
-    (folder / "settings.json").write_text(json.dumps(dataclasses.asdict(settings), indent=1))
     _topology(phone_set, phone_ids, settings).save(folder / "topology.json")
-    _write_lexicon_fsts(folder, entries, numbers, phone_ids, word_ids, settings)
+    _write_lexicon_fsts(folder, entries, numbers, phone_ids, word_ids, settings, make_fst)
     log.info(
         "%d words, %d pronunciations, %d base phones, %d phones, %d disambiguation symbols",
         len(words),
@@ -135,9 +159,10 @@ def prepare_lang(lexicon: Path, settings: LangSettings, folder: Path) -> None:
     )
 
 
-def _phone_set(entries: Iterable[LexiconEntry], settings: LangSettings) -> PhoneSet:
+def phone_set_of(pronunciations: Iterable[Iterable[str]], settings: LangSettings) -> PhoneSet:
+    """The base phones of pronunciations, and those of silence."""
     silence = settings.silence_phones
-    nonsilence = sorted({phone for entry in entries for phone in entry.phones} - set(silence))
+    nonsilence = sorted({phone for phones in pronunciations for phone in phones} - set(silence))
     return PhoneSet(silence, tuple(nonsilence), settings.position_dependent_phones)
 
 
@@ -183,6 +208,7 @@ def _write_lexicon_fsts(
     phone_ids: dict[str, int],
     word_ids: dict[str, int],
     settings: LangSettings,
+    make_fst: MakeLexiconFst,
 ) -> None:
     plain, disambiguated = [], []
     for entry, number in zip(entries, numbers, strict=True):
@@ -195,8 +221,8 @@ def _write_lexicon_fsts(
     marked = dataclasses.replace(silence, disambiguation=phone_ids[f"#{max(numbers) + 1}"])
     backoff = (phone_ids[BACKOFF], word_ids[BACKOFF])
     for name, arrays in (
-        ("L.fst", lexicon_fst(plain, silence)),
-        ("L_disambig.fst", lexicon_fst(disambiguated, marked, backoff)),
+        ("L.fst", make_fst(plain, silence, None)),
+        ("L_disambig.fst", make_fst(disambiguated, marked, backoff)),
     ):
         fst = to_fst(arrays)
         kaldifst.arcsort(fst, "olabel")

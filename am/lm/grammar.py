@@ -21,6 +21,7 @@ from am.graph.arrays import EPSILON, FstArrays, to_fst
 from am.lang.lang import copy_lang, read_symbols
 from am.lang.lexicon import BACKOFF, SENTENCE_END, SENTENCE_START
 from am.lang.lexicon import EPSILON as EPSILON_WORD
+from am.lang.subword_model import MODEL_NAME
 from am.lm.arpa import read_arpa
 from am.lm.model import LOG10_ZERO, ArpaModel
 
@@ -41,7 +42,8 @@ def format_lm(lang: Path, arpa: Path, folder: Path) -> None:
         folder: exists; gets the files.
 
     Raises:
-        InputError: the ARPA file is malformed, or shares no word with the lang folder.
+        InputError: the ARPA file is malformed, or shares no word with the lang folder, or is over
+            other pieces than those of the folder's sentencepiece model.
     """
     words = read_symbols(lang / "words.txt")
     model, dropped = _over_words(read_arpa(arpa), words)
@@ -49,6 +51,11 @@ def format_lm(lang: Path, arpa: Path, folder: Path) -> None:
         raise InputError(
             f"{arpa}: none of its words stands in {lang / 'words.txt'}; "
             "use the spelling (and case) of the lexicon"
+        )
+    if dropped["words"] and (lang / MODEL_NAME).is_file():
+        raise InputError(
+            f"{arpa}: {dropped['words']} of its words are no pieces of {lang / MODEL_NAME}; train "
+            "it on the text that utils/text_to_pieces.py makes with this lang folder"
         )
     if SENTENCE_END not in model.words:
         raise InputError(f"{arpa}: has no unigram '{SENTENCE_END}'; train it on whole sentences")

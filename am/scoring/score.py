@@ -16,6 +16,7 @@ from lhotse.cut import Cut
 
 from am.errors import InputError
 from am.features.feature_data import CUTS_NAME
+from am.lang.subword_model import SubwordDescription
 from am.scoring.bootstrap import wer_interval
 from am.scoring.transcripts import HYPOTHESES_NAME, read_transcripts, reference_words
 from am.scoring.word_errors import GAP, WordErrors, align_words, errors_of_alignment
@@ -53,7 +54,9 @@ def score_decoding(
 ) -> WordErrors:
     """Compare ``decode_dir/hypotheses.txt`` with the transcripts of a data folder.
 
-    Words are compared as they are written.  A cut without a hypothesis counts as all deletions.
+    Words are compared as they are written; where the hypotheses were put together from pieces, the
+    transcripts are spelled by the same text rules first (``subword.json`` of the decoding).  A cut
+    without a hypothesis counts as all deletions.
 
     Args:
         data_dir: cuts with speakers and, unless ``reference`` is given, transcripts.
@@ -69,12 +72,15 @@ def score_decoding(
     """
     hypotheses = read_transcripts(decode_dir / HYPOTHESES_NAME)
     references = read_transcripts(reference) if reference else None
+    description = SubwordDescription.load(decode_dir)
     utterances: list[ScoredUtterance] = []
     confusions: Counter[tuple[str, str]] = Counter()
     missing: list[str] = []
     with (output / "alignments.txt").open("w", encoding="utf-8") as alignments:
         for cut in _cuts(data_dir):
             words = _reference_of(cut, references, reference)
+            if description is not None:
+                words = description.text_rules.words(" ".join(words))
             if cut.id not in hypotheses:
                 missing.append(cut.id)
             pairs = align_words(words, hypotheses.pop(cut.id, []))

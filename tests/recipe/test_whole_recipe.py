@@ -105,11 +105,15 @@ def test_embedded_corpus_recipe_goes_on_after_a_kill(tmp_path: Path) -> None:
 @pytest.mark.recipe
 @pytest.mark.skipif(not SPEECHOCEAN.is_dir(), reason="needs speechocean762")
 def test_speechocean762_recipe(tmp_path: Path) -> None:
-    """The same stages on real speech, a few speakers of it."""
-    run(
-        ROOT / "egs/speechocean762/run.sh",
-        *("--corpus-dir", str(SPEECHOCEAN), "--size", "tiny"),
-        *("--data", f"{tmp_path}/data", "--exp", f"{tmp_path}/exp"),
-    )
+    """The same stages on real speech, a few speakers of it; then those of pieces."""
+    recipe = ROOT / "egs/speechocean762"
+    options = ("--size", "tiny", "--data", f"{tmp_path}/data", "--exp", f"{tmp_path}/exp")
+    run(recipe / "run.sh", "--corpus-dir", str(SPEECHOCEAN), *options)
     check_results(tmp_path / "exp", "test", 105)
     assert wer_percent(tmp_path / "exp", "teacher_ce", "test") < 96
+
+    table = run(recipe / "run_subword.sh", *options)
+    for system in ("tri3", "teacher_ce", "student_supervised"):
+        assert f"| {system}, pieces |" in table
+        assert wer_percent(tmp_path / "exp/subword", system, "test") < 110
+        assert wer_percent(tmp_path / "exp/subword/words", system, "test") < 110
