@@ -66,6 +66,7 @@ command="benchmarks/convergence.sh$([ $# = 0 ] || printf ' %q' "$@")"
 work=$exp/convergence
 timings=$work/timings.tsv
 dev_lm_text=
+processes=1
 
 stop() {
   echo "benchmarks/convergence.sh: $1" >&2
@@ -113,32 +114,28 @@ batch_seconds_of() {
 
 # train_row ROW
 train_row() {
-  local workers seconds setting options tool=(steps/train_ce.py)
-  workers=$(workers_of "$1")
-  seconds=$(batch_seconds_of "$workers")
-  options=(--config "$(settings student.yaml)" --set "trainer.seed=$seed" --device "$device"
+  local processes parallel=${1%%_*} seconds setting options
+  processes=$(workers_of "$1")
+  seconds=$(batch_seconds_of "$processes")
+  options=(--config "$(settings student.yaml)" --set "trainer.seed=$seed"
     --set trainer.patience=0 --set "batching.batch_seconds=$seconds")
   for setting in $set; do options+=(--set "$setting"); done
   case $1 in
-    ddp_*) options+=(--parallel ddp) ;;
     gtc_*)
       setting=${1#gtc_*_}
-      options+=(--parallel gtc --set "parallel.gtc.${setting/_/=}")
+      options+=(--set "parallel.gtc.${setting/_/=}")
       ;;
     bmuf_*)
       setting=${1#bmuf_*_}
-      options+=(--parallel bmuf --set "parallel.bmuf.sync_interval=${setting%_*}")
+      options+=(--set "parallel.bmuf.sync_interval=${setting%_*}")
       case $setting in
         *_nesterov) options+=(--set parallel.bmuf.nesterov=true) ;;
         *) options+=(--set parallel.bmuf.nesterov=false) ;;
       esac
       ;;
   esac
-  if [ "$1" != one_process ]; then
-    tool=(torchrun --standalone --nproc-per-node "$workers" "${tool[@]}")
-  fi
-  OMP_NUM_THREADS=1 "${tool[@]}" "${options[@]}" "$data/labeled/lfbe" "$data/dev/lfbe" \
-    "$exp/senones" "$exp/senone_labels" "$work/$1"
+  OMP_NUM_THREADS=1 train_network train_ce.py "${options[@]}" "$data/labeled/lfbe" \
+    "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$work/$1"
 }
 
 if begin_stage 0 "trainings"; then
