@@ -26,7 +26,7 @@ tool = Tool(
         "OUTPUT/hypotheses.txt: cut, words; sorted",
         "OUTPUT/failed.tsv: cut, reason, for every cut that could not be decoded",
         "OUTPUT/settings.json, summary.json: the scales and beams; counts and real-time factors",
-        "OUTPUT/lattices: with --lattices, what the search found within the lattice beam",
+        "OUTPUT/lattices: with --lattices, for steps/rescore_lattices.py",
     ],
     example="steps/decode.py --scales exp/student_ce/decode_dev/best_scale.json "
     "exp/graph_senones data/test_noisy/lfbe exp/student_ce exp/student_ce/decode_test_noisy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -99,3 +99,7 @@ class LatticeStore:
 
     def __getitem__(self, cut_id: str) -> Record:
         return self._store[cut_id]
+
+    def words_of(self, word_ids: Iterable[int]) -> list[str]:
+        """The words of a path."""
+        return [self.words[word_id] for word_id in word_ids]
