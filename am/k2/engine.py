@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch.utils.data import Sampler
 
 from am.errors import InputError
 
@@ -53,6 +54,16 @@ def check_device(device: torch.device) -> None:
             f"k2: version {_installed_version()} was built without CUDA; give --device cpu, or "
             f"remove it and run utils/install_k2.py {sys.prefix}"
         )
+
+
+def let_lhotse_sample() -> None:
+    """Make lhotse's samplers work with the torch of the package index's k2.
+
+    Before torch 2.1 a ``Sampler`` wanted a data source, which lhotse's do not give it.
+    """
+    initialise: Any = Sampler.__init__
+    if getattr(initialise, "__defaults__", ()) is None:
+        initialise.__defaults__ = (None,)
 
 
 def _installed_version() -> str:

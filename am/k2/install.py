@@ -28,6 +28,8 @@ from am.errors import InputError
 log = logging.getLogger(__name__)
 
 INDEX_K2, INDEX_TORCH = "1.23.4", "1.13.1"
+# That torch's TensorBoard writer imports six without requiring it.
+PINNED = (f"torch=={INDEX_TORCH}", "numpy<2", "six")
 WHEEL_PAGES = ("https://k2-fsa.github.io/k2/cpu.html", "https://k2-fsa.github.io/k2/cuda.html")
 TOOLKIT = Path(__file__).resolve().parents[2]
 _TIMEOUT_SECONDS = 60
@@ -288,11 +290,10 @@ def _make_environment(environment: Path, with_tests: bool) -> None:
         done = _run([sys.executable, "-m", "venv", environment])
         if done.returncode != 0:
             raise InputError(f"{environment}: {_last_line(done.stderr + done.stdout)}")
-        pinned = [f"torch=={INDEX_TORCH}", "numpy<2"]
-        pip(python, "install", *pinned)
+        pip(python, "install", *PINNED)
         pip(python, "install", "--no-deps", "--editable", str(TOOLKIT))
         needed = _run([python, "-c", _REQUIREMENTS]).stdout.splitlines()
-        pip(python, "install", *pinned, *_needed_beside_torch(needed, with_tests))
+        pip(python, "install", *PINNED, *_needed_beside_torch(needed, with_tests))
     except BaseException:
         shutil.rmtree(environment, ignore_errors=True)
         raise
