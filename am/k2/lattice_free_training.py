@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from am.alignment.training_graph import GraphCompiler, TrainingGraph
-from am.alignment.transcripts import Transcripts
+from am.alignment.transcripts import Transcripts, log_unknown_words
 from am.alignment.viterbi import AlignmentScales, scaled_log_transitions
 from am.decoding.graph import check_graph_fits, load_graph
 from am.decoding.scorers import ModelFacts
@@ -218,7 +218,7 @@ def _write_transcript_graphs(labeled: Path, lang_folder: Path, hmm: HmmModel, ou
             f"{labeled}: {without} cuts have no transcript; set numerator=alignment, or leave "
             "these cuts out"
         )
-    transcripts.log_unknown_words()
+    log_unknown_words(transcripts.unknown_words)
     write_store_description(
         output,
         {

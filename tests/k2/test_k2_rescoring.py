@@ -90,10 +90,10 @@ def test_hypotheses_have_the_scores_of_all_their_paths(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_oracle_errors_are_the_least_of_all_paths(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    for record in lattices_of(seed, (6, 4, 2)).to_records(1.0):
+    for record in lattices_of(seed, (4, 2)).to_records(1.0):
         if record is None:
             continue
-        for length in (0, 1, 5):
+        for length in (0, 4):
             reference = rng.integers(-1, NUM_WORDS + 1, length).tolist()
             expected = min(
                 kaldialign.edit_distance(reference, words)["total"] if reference else len(words)
@@ -136,16 +136,16 @@ def test_another_language_model(tmp_path: Path) -> None:
 
 @pytest.mark.k2
 def test_rescoring_a_folder(tmp_path: Path) -> None:
-    task = make_spoken_task(tmp_path)
+    task = make_spoken_task(tmp_path, num_cuts=8)
     (tmp_path / "decoded").mkdir()
-    k2 = K2Settings(keep_lattices=True, lattice_beam=30.0)
-    search = SearchSettings(beam=40.0, max_active=5000)
+    k2 = K2Settings(keep_lattices=True, lattice_beam=15.0)
+    search = SearchSettings(beam=25.0, max_active=5000)
     decode_data(task.graph, task.mfcc, task.mono, tmp_path / "decoded", Scales(0.05), search, k2=k2)
     decoded = (tmp_path / "decoded/hypotheses.txt").read_text()
 
     def rescored(name: str, choose: Literal["best", "mbr"], **options: Path) -> Path:
         (tmp_path / name).mkdir()
-        settings = RescoringSettings(num_best=20, choose=choose, mbr_scale=0.1, flatness=0.1)
+        settings = RescoringSettings(num_best=10, choose=choose, mbr_scale=0.1, flatness=0.1)
         lattices = tmp_path / "decoded/lattices"
         rescore_lattices(lattices, tmp_path / name, settings, CPU, **options)  # type: ignore[arg-type]
         return tmp_path / name
@@ -155,7 +155,7 @@ def test_rescoring_a_folder(tmp_path: Path) -> None:
     oracle = json.loads((best / "oracle.json").read_text())
     assert oracle["without_lattice"] == 0 and oracle["errors"] <= oracle["words"] // 10
     before = listed_scores(best / "nbest.txt")
-    assert len(before) > 2 * len(decoded.splitlines())
+    assert len(before) > len(decoded.splitlines())
 
     old = tmp_path / "lm.arpa"
     same = rescored("same", "best", old_model=old, new_model=old)
