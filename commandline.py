@@ -155,6 +155,15 @@ class Tool:
             help="folder of steps/estimate_fmllr.py, for a speaker-adapted MODEL",
         )
 
+    def add_aligner(self) -> None:
+        """Add ``--aligner``: what searches for the best paths."""
+        self.add_argument(
+            "--aligner",
+            choices=("torch", "k2"),
+            default="torch",
+            help="both find the same paths; k2 needs utils/install_k2.py (%(default)s)",
+        )
+
     def add_named_folders(self, option: str) -> None:
         """Add ``option NAME=FOLDER``, read by :func:`named_folders`."""
         self.add_argument(

@@ -28,6 +28,7 @@ tool = Tool(
 tool.add_config()
 tool.add_executor()
 tool.add_device()
+tool.add_aligner()
 tool.add_argument("data", type=Path)
 tool.add_argument("lang", type=Path)
 tool.add_argument("model", type=Path)
@@ -49,6 +50,7 @@ def main(options: argparse.Namespace) -> None:
             scales,
             device,
             executor=options.executor,
+            engine=options.aligner,
         ),
     )
 

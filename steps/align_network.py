@@ -28,6 +28,7 @@ tool = Tool(
 tool.add_config(default="conf/align_network.yaml")
 tool.add_executor()
 tool.add_device()
+tool.add_aligner()
 for name in ("data", "lang", "senones", "model", "labels"):
     tool.add_argument(name, type=Path)
 
@@ -40,7 +41,9 @@ def main(options: argparse.Namespace) -> None:
         options.labels,
         inputs,
         dataclasses.asdict(settings),
-        lambda partial: align_network(*inputs, partial, settings, device, options.executor),
+        lambda partial: align_network(
+            *inputs, partial, settings, device, options.executor, options.aligner
+        ),
     )
 
 

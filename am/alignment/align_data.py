@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from am.alignment.align_shards import write_alignments
-from am.alignment.aligner import Aligner
+from am.alignment.aligner import Aligner, AlignmentEngine
 from am.alignment.alignment_folder import FIELD, KIND
 from am.alignment.viterbi import AlignmentScales
 from am.coded_shards import Record
@@ -37,6 +37,7 @@ def align_data(
     device: torch.device,
     transforms: Path | None = None,
     executor: Executor = ONE_PROCESS,
+    engine: AlignmentEngine = "torch",
 ) -> None:
     """Align every cut with its transcript (:class:`am.alignment.aligner.Aligner`).
 
@@ -50,6 +51,7 @@ def align_data(
         device: where tensors live.
         transforms: folder with the transforms of the speakers, for a speaker-adapted model.
         executor: what aligns; the result does not depend on it.
+        engine: what searches; nor on this.
 
     Raises:
         InputError: the model and the lang folder, the features or the transforms do not fit each
@@ -72,6 +74,7 @@ def align_data(
         output / NORMALISATION_NAME,
         scales,
         device,
+        engine,
     )
     num_shards = write_alignments(make_aligner, data_folder, output, executor, device)
     (output / NORMALISATION_NAME).unlink()
@@ -95,12 +98,13 @@ def _make_aligner(
     normalisation: Path,
     scales: AlignmentScales,
     device: torch.device,
+    engine: AlignmentEngine,
 ) -> Aligner:
     front_end = GmmFrontEnd.open(
         model_folder, data_folder, transforms, SpeakerNormalisation.load(normalisation)
     )
     model = _GmmWithFrontEnd(load_gmm(model_folder, device), front_end)
-    return Aligner(Lang.load(lang_folder), model, scales)
+    return Aligner(Lang.load(lang_folder), model, scales, engine)
 
 
 class _GmmWithFrontEnd:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from am.alignment.align_shards import write_alignments
-from am.alignment.aligner import Aligner
+from am.alignment.aligner import Aligner, AlignmentEngine
 from am.alignment.senone_labels import FIELD, KIND
 from am.alignment.viterbi import AlignmentScales
 from am.coded_shards import Record
@@ -56,6 +56,7 @@ def align_network(
     settings: NetworkAlignmentSettings,
     device: torch.device,
     executor: Executor = ONE_PROCESS,
+    engine: AlignmentEngine = "torch",
 ) -> None:
     """Label every cut with the senones of its best path, a frame every 30 ms.
 
@@ -68,6 +69,7 @@ def align_network(
         settings: how acoustics and transitions are weighed.
         device: where the network computes.
         executor: what aligns; the result does not depend on it.
+        engine: what searches; nor on this.
 
     Raises:
         InputError: the folders do not fit each other, no cut could be aligned, or shards failed.
@@ -75,7 +77,9 @@ def align_network(
     check_phones(Lang.load(lang_folder), senones)
     network = load_network(model_folder, "cpu")
     _check_fits(network, model_folder, data_folder, senones / "tree.json")
-    make_aligner = partial(_make_aligner, lang_folder, senones, model_folder, settings, device)
+    make_aligner = partial(
+        _make_aligner, lang_folder, senones, model_folder, settings, device, engine
+    )
     num_shards = write_alignments(make_aligner, data_folder, output, executor, device)
     write_store_description(
         output,
@@ -96,10 +100,11 @@ def _make_aligner(
     model_folder: Path,
     settings: NetworkAlignmentSettings,
     device: torch.device,
+    engine: AlignmentEngine,
 ) -> Aligner:
     model = _NetworkOfSenones(load_network(model_folder, str(device)), senones)
     scales = AlignmentScales(settings.acoustic_scale, settings.self_loop_scale)
-    return Aligner(Lang.load(lang_folder), model, scales)
+    return Aligner(Lang.load(lang_folder), model, scales, engine)
 
 
 class _NetworkOfSenones:

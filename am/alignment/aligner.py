@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -23,8 +23,12 @@ from am.coded_shards import Record
 from am.features.gmm_features import fault_of_features
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
+from am.k2.alignment import align_batch_with_k2
+from am.k2.engine import check_device
 from am.lang.lang import Lang
 from am.tree.context_tree import ContextTree
+
+AlignmentEngine = Literal["torch", "k2"]
 
 
 class AlignmentModel(Protocol):
@@ -92,9 +96,22 @@ class Aligner:
         lang: pronunciations of the transcripts' words.
         model: what scores the frames.
         scales: of acoustics and transitions.
+        engine: what searches; both find the same paths.
+
+    Raises:
+        InputError: k2 is to search, and is missing or cannot work on the model's device.
     """
 
-    def __init__(self, lang: Lang, model: AlignmentModel, scales: AlignmentScales):
+    def __init__(
+        self,
+        lang: Lang,
+        model: AlignmentModel,
+        scales: AlignmentScales,
+        engine: AlignmentEngine = "torch",
+    ):
+        if engine == "k2":
+            check_device(model.device)
+        self._search = align_batch if engine == "torch" else align_batch_with_k2
         self.model = model
         self._lang = lang
         self._scales = scales
@@ -145,7 +162,7 @@ class Aligner:
 
     def _align_batch(self, members: list[_Utterance]) -> list[Alignment | None]:
         return list(
-            align_batch(
+            self._search(
                 [member.graph for member in members],
                 np.array([member.num_frames for member in members]),
                 lambda place, pdf_ids: self.model.log_likelihoods(

@@ -184,10 +184,16 @@ class GraphBatch:
         paths[0] = states
         return paths
 
-    def transition_ids(self, path: np.ndarray) -> np.ndarray:
-        """(frames,) int32 transition-ids of one utterance's states."""
-        stays = np.append(path[1:] == path[:-1], False)
-        return (2 * self.transition_states[path] - stays).astype(np.int32)
+
+def transition_ids_of_states(states: np.ndarray, transition_states: np.ndarray) -> np.ndarray:
+    """(frames,) int32 transition-ids of a path.
+
+    Args:
+        states: (frames,) states of the graph; one that stands twice in a row stays.
+        transition_states: (frames,) those of ``states``.
+    """
+    stays = np.append(states[1:] == states[:-1], False)
+    return (2 * transition_states - stays).astype(np.int32)
 
 
 def why_unalignable(num_frames: int, min_frames: int, num_states: int) -> str | None:
@@ -283,5 +289,6 @@ def align_batch(
         if scores_of_paths[place] == -np.inf:
             yield None
         else:
-            transition_ids = batch.transition_ids(paths[:frames, place])
+            path = paths[:frames, place]
+            transition_ids = transition_ids_of_states(path, batch.transition_states[path])
             yield Alignment(transition_ids, float(scores_of_paths[place] + removed[place]))

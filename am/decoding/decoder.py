@@ -7,6 +7,7 @@ acoustic scale × score to the graph's log-probabilities.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -107,6 +108,10 @@ class Decoder:
                 min_active=settings.min_active,
             ),
         )
+
+    def decode_batch(self, scores: Sequence[np.ndarray]) -> list[BestPath | None]:
+        """The best path for each utterance's scores, one after the other."""
+        return [self.decode(matrix) for matrix in scores]
 
     def decode(self, scores: np.ndarray) -> BestPath | None:
         """The best path for ``scores`` (frames, num_pdfs); None if there is none."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from am.decoding.decoder import Scales, SearchSettings
 from am.decoding.scorers import ModelKind
 from am.errors import InputError
+from am.k2.decoder import K2Settings
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class DecodingSettings:
     Attributes:
         network: with a network.
         gmm: with a GMM, whose scores come more often and weigh less.
+        k2: of decoding with k2.
     """
 
     network: KindSettings = field(
@@ -84,6 +86,7 @@ class DecodingSettings:
             0.06, ScaleSearchSettings(500, (0.045, 0.06, 0.08), (-3.0, -1.5, 0.0))
         )
     )
+    k2: K2Settings = field(default_factory=K2Settings)
 
     def of(self, kind: ModelKind) -> KindSettings:
         """The settings for a kind of model."""

@@ -80,10 +80,30 @@ def make_graph(lang_folder: Path, model_folder: Path, folder: Path, self_loop_sc
     lang = Lang.load(lang_folder)
     model = load_hmm_model(model_folder, lang)
     hclg = compile_graph(lang, model, self_loop_scale)
-    hclg.write(str(folder / "HCLG.fst"))
-    for name in ("words.txt", "phones.txt"):
-        shutil.copyfile(lang_folder / name, folder / name)
+    write_graph(hclg, lang_folder, "words.txt", model, model_folder, folder, self_loop_scale)
     copy_description(lang_folder, folder)
+
+
+def write_graph(
+    hclg: kaldifst.StdVectorFst,
+    lang_folder: Path,
+    output_symbols: str,
+    model: HmmModel,
+    model_folder: Path,
+    folder: Path,
+    self_loop_scale: float,
+) -> None:
+    """Write a graph folder; see :func:`make_graph`.
+
+    Args:
+        hclg: of ``self_loop_scale``.
+        lang_folder: whose file ``output_symbols`` names the output labels.
+        model: what it was made for, and ``model_folder``, where that lies.
+        folder: exists; gets the files.
+    """
+    hclg.write(str(folder / "HCLG.fst"))
+    for name, symbols in (("words.txt", output_symbols), ("phones.txt", "phones.txt")):
+        shutil.copyfile(lang_folder / symbols, folder / name)
     arrays = from_fst(hclg)
     facts = {
         "num_pdfs": model.tree.num_pdfs,
@@ -102,8 +122,20 @@ def make_graph(lang_folder: Path, model_folder: Path, folder: Path, self_loop_sc
 
 def compile_graph(lang: Lang, model: HmmModel, self_loop_scale: float) -> kaldifst.StdVectorFst:
     """HCLG of a lang folder that has ``G.fst``: pdf-id + 1 in, word-ids out."""
+    return compile_phones(lexicon_and_grammar(lang), lang, model, self_loop_scale)
+
+
+def compile_phones(
+    fst: kaldifst.StdVectorFst, lang: Lang, model: HmmModel, self_loop_scale: float
+) -> kaldifst.StdVectorFst:
+    """A transducer of phones as one of senones: pdf-id + 1 in.
+
+    Args:
+        fst: phone-ids and disambiguation symbols in, determinized; LG, say.
+        lang, model: what the phones are.
+        self_loop_scale: of the transition costs.
+    """
     timer = _Timer()
-    fst = lexicon_and_grammar(lang)
     timer.note("LG", fst)
     fst, windows = in_context(fst, lang.disambiguation_phones, context_width(model.tree))
     timer.note("CLG", fst)

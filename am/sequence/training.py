@@ -24,7 +24,7 @@ from am.nnet.data import (
 from am.nnet.device import pick_device
 from am.nnet.network import LoadedNetwork, load_network, save_network
 from am.nnet.schedule import LABELED, labeled_plan
-from am.nnet.trainer import TrainerSettings
+from am.nnet.trainer import Trainer, TrainerSettings
 from am.outputs import sha256_of_file
 from am.parallel.process_group import current_group
 from am.parallel.settings import ParallelSettings
@@ -122,7 +122,8 @@ def train_sequence(
     sources = {}
     with group.main_first():
         if group.is_main:
-            _check_fits(network, model, store, senones / "tree.json", [labeled, dev])
+            check_network_fits(network, model, senones / "tree.json", [labeled, dev])
+            _check_lattices_fit(network, model, store)
         for name, data in ((LABELED, labeled), ("dev", dev)):
             stored = open_labels(labels / name, "pdf-ids", network.num_pdfs, network.frame_shift)
             if group.is_main:
@@ -163,17 +164,25 @@ def train_sequence(
         save_network(
             output, trainer.model, network.front_end, network.log_priors, network.tree_sha256
         )
-        _write_summary(output, trainer, dev_loss, accuracy, time.monotonic() - started)
+        write_summary(output, trainer, dev_loss, accuracy, time.monotonic() - started)
 
 
-def _check_fits(
-    network: LoadedNetwork, model: Path, store: DenominatorStore, tree: Path, data: list[Path]
-) -> None:
-    """Raise InputError unless network, lattices, senones and features fit together."""
+def check_network_fits(network: LoadedNetwork, model: Path, tree: Path, data: list[Path]) -> None:
+    """Raise InputError unless network, senones and features fit together."""
     if not tree.is_file():
         raise InputError(f"{tree}: no such file; give the folder of steps/cluster_senones.py")
     if sha256_of_file(tree) != network.tree_sha256:
         raise InputError(f"{tree}: not the tree of {model}; give the senones it was trained on")
+    dimension = check_feature_kind(data)
+    if dimension != network.front_end.input_dim:
+        raise InputError(
+            f"{data[0]}: features of {dimension} values, {model} takes "
+            f"{network.front_end.input_dim}; give the features it was trained on"
+        )
+
+
+def _check_lattices_fit(network: LoadedNetwork, model: Path, store: DenominatorStore) -> None:
+    """Raise InputError unless lattices and network fit together."""
     if (store.num_pdfs, store.tree_sha256) != (network.num_pdfs, network.tree_sha256):
         raise InputError(
             f"{store.folder}: lattices of {store.num_pdfs} senones of another tree than that of "
@@ -183,12 +192,6 @@ def _check_fits(
         raise InputError(
             f"{store.folder}: a frame every {store.frame_shift} s, but {model} has one every "
             f"{network.frame_shift} s; make the lattices with this network"
-        )
-    dimension = check_feature_kind(data)
-    if dimension != network.front_end.input_dim:
-        raise InputError(
-            f"{data[0]}: features of {dimension} values, {model} takes "
-            f"{network.front_end.input_dim}; give the features it was trained on"
         )
 
 
@@ -218,9 +221,10 @@ def _cuts_with_lattices(data: Path, store: DenominatorStore, output: Path) -> Pa
     return manifest
 
 
-def _write_summary(
-    output: Path, trainer: SequenceTrainer, dev_loss: float, accuracy: float, seconds: float
+def write_summary(
+    output: Path, trainer: Trainer, dev_loss: float, accuracy: float, seconds: float
 ) -> None:
+    """Write ``summary.json`` of a training that ended, and say how it ended."""
     state = trainer.state
     summary = {
         "parameters": trainer.model.num_parameters(),
