@@ -30,11 +30,12 @@ def load_k2() -> ModuleType:
         InputError: it is not installed, or does not fit the torch that is.
     """
     mend = f"run utils/install_k2.py {sys.prefix}"
+    missing = f"k2: not installed in {sys.prefix}; {mend}"
     try:
-        return importlib.import_module("k2")
+        k2 = importlib.import_module("k2")
     except ModuleNotFoundError as error:
         if error.name == "k2":
-            raise InputError(f"k2: not installed in {sys.prefix}; {mend}") from error
+            raise InputError(missing) from error
         raise InputError(f"k2: needs the package {error.name}; {mend}") from error
     except (ImportError, OSError) as error:
         reason = " ".join(str(error).split())
@@ -42,6 +43,10 @@ def load_k2() -> ModuleType:
             f"k2: version {_installed_version()} does not fit torch {torch.__version__}: "
             f"{reason}; {mend}"
         ) from error
+    # Any folder of that name on Python's path can be imported, but has no file of its own.
+    if k2.__file__ is None:
+        raise InputError(missing)
+    return k2
 
 
 def check_device(device: torch.device) -> None:

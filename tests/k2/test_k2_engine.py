@@ -40,6 +40,16 @@ def test_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert message.startswith(f"k2: not installed in {sys.prefix}")
 
 
+def test_a_folder_of_that_name_is_no_k2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "k2").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "k2"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(InputError, match="k2: not installed"):
+        engine.load_k2()
+    sys.modules.pop("k2", None)
+
+
 def test_a_package_that_k2_needs_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     message = failing(monkeypatch, ModuleNotFoundError("...", name="graphviz"))
     assert "needs the package graphviz" in message
