@@ -15,6 +15,7 @@
 #   --executor WHERE            where they work: local:N, dask:tcp://HOST:PORT, slurm, sge (cmd.sh)
 #   --processes N               processes that train each network, started by torchrun
 #   --parallel ddp|gtc|bmuf     how they share it (docs/distributed_training.md)
+#   --batches divided|whole     they share a batch of the settings' length, or each has one
 #   --seed N                    seed of the corpus and of every random choice
 #   --top-k N                   teacher logits stored a frame
 #   --parallel-data true|false  the teacher labels clean copies of the unlabelled speech, so that the
@@ -37,6 +38,7 @@ jobs=
 executor=
 processes=1
 parallel=ddp
+batches=divided
 seed=1
 top_k=20
 parallel_data=true

@@ -82,10 +82,6 @@ rows="one_process ${rows/ one_process / }"
 for row in ${rows#one_process}; do
   [[ $row =~ $row_names ]] || stop "--rows $row: no such row (--help tells which there are)"
 done
-case $batches in
-  divided | whole) ;;
-  *) stop "--batches is divided or whole, not '$batches'" ;;
-esac
 for folder in "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels"; do
   [ -d "$folder" ] || stop "$folder: no such folder; run the recipe with the same --data and --exp first"
 done
@@ -93,32 +89,19 @@ done
 mkdir -p "$work"
 . utils/recipe.sh
 
-if [ -z "$batch_seconds" ]; then
-  batch_seconds=$(python3 -c 'import sys, yaml
-print(yaml.safe_load(open(sys.argv[1])).get("batching", {}).get("batch_seconds", ""))' \
-    "$(settings student.yaml)")
-  [ -n "$batch_seconds" ] || stop "$(settings student.yaml): no batching.batch_seconds; give --batch-seconds"
-fi
-
 # workers_of ROW
 workers_of() {
   local rest=${1#*_}
   if [ "$1" = one_process ]; then echo 1; else echo "${rest%%_*}"; fi
 }
 
-# batch_seconds_of WORKERS: speech in a batch of each.
-batch_seconds_of() {
-  if [ "$batches" = whole ]; then echo "$batch_seconds"; return; fi
-  awk -v seconds="$batch_seconds" -v workers="$1" 'BEGIN { print seconds / workers }'
-}
-
 # train_row ROW
 train_row() {
-  local processes parallel=${1%%_*} seconds setting options
+  local processes parallel=${1%%_*} setting options
   processes=$(workers_of "$1")
-  seconds=$(batch_seconds_of "$processes")
   options=(--config "$(settings student.yaml)" --set "trainer.seed=$seed"
-    --set trainer.patience=0 --set "batching.batch_seconds=$seconds")
+    --set trainer.patience=0)
+  if [ -n "$batch_seconds" ]; then options+=(--set "batching.batch_seconds=$batch_seconds"); fi
   for setting in $set; do options+=(--set "$setting"); done
   case $1 in
     gtc_*)

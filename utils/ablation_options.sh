@@ -11,6 +11,7 @@ jobs=
 executor=
 processes=1
 parallel=ddp
+batches=divided
 seed=1
 top_k=20
 data=

@@ -15,6 +15,7 @@
 #   smbr                   true: also sequence training (stages 8 and 13)
 #   jobs, device, seed, stage, stop_stage, redo
 #   processes, parallel    processes that train a network, and how (docs/distributed_training.md)
+#   batches                divided: they share a batch; whole: each has one
 #   executor               where the data-parallel steps work (cmd.sh); empty for local:$jobs
 #   timings                file of the stages' times; unset for the usual one
 #   lang                   the lang folder; unset for $data/lang
@@ -27,6 +28,13 @@ executor=${executor:-local:$jobs}
 lang=${lang:-$data/lang}
 current_stage=
 running=()
+case $batches in
+  divided | whole) ;;
+  *)
+    echo "$0: --batches must be divided or whole, not '$batches'" >&2
+    exit 1
+    ;;
+esac
 case $processes in
   "" | *[!0-9]* | 0)
     echo "$0: --processes must be a whole number, at least 1, not '$processes'" >&2
@@ -67,6 +75,7 @@ train_network() {
   local tool=(steps/"$1" --device "$device")
   shift
   if [ "$processes" -gt 1 ]; then
+    if [ "$batches" = divided ]; then tool+=(--set batching.divided=true); fi
     torchrun --standalone --nproc-per-node "$processes" "${tool[@]}" --parallel "$parallel" "$@"
   else
     "${tool[@]}" "$@"

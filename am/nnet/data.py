@@ -35,6 +35,7 @@ from am.features.feature_data import (
 from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
 from am.nnet.audio_augmentation import AudioAugmenter
 from am.nnet.batch import AudioBatch, Batch, LoadedBatch
+from am.parallel.process_group import current_group
 from am.parallel.sharing import Share
 from am.storage import RaggedStore
 
@@ -170,12 +171,20 @@ class BatchingSettings:
         num_buckets: groups of similar length, to keep padding small.
         num_workers: processes that load data beside the training; 0 loads in between.
         open_shards: of sharded data, how many are in memory at a time (:mod:`am.nnet.shar_data`).
+        divided: whether the N processes that train together share a batch, so that an update has as
+            much speech as with one; else each has so much, and an update N times as much.
     """
 
     batch_seconds: float = 40.0
     num_buckets: int = 10
     num_workers: int = 0
     open_shards: int = 4
+    divided: bool = False
+
+    @property
+    def process_batch_seconds(self) -> float:
+        """Speech in a batch of this process."""
+        return self.batch_seconds / (current_group().size if self.divided else 1)
 
 
 class LabelledCuts:
@@ -214,7 +223,7 @@ class LabelledCuts:
         buckets = max(1, min(settings.num_buckets, len(durations) // 2))
         self._duration_bins = (
             estimate_duration_buckets(
-                durations, buckets, TimeConstraint(max_duration=settings.batch_seconds)
+                durations, buckets, TimeConstraint(max_duration=settings.process_batch_seconds)
             )
             if buckets > 1
             else [math.inf]
@@ -228,7 +237,7 @@ class LabelledCuts:
         """One pass over all cuts, a batch's cuts at a time, without loading them."""
         sampler = DynamicBucketingSampler(
             CutSet.from_jsonl_lazy(self.manifest),
-            max_duration=self._settings.batch_seconds,
+            max_duration=self._settings.process_batch_seconds,
             duration_bins=self._duration_bins,
             shuffle=shuffle,
             seed=seed,

@@ -76,7 +76,7 @@ class ShardedCuts:
         self._augmenter = augmenter
         everything = range(len(data.shards))
         self._positions = list(everything if positions is None else positions)
-        self._max_frames = round(settings.batch_seconds / data.description.frame_shift)
+        self._max_frames = round(settings.process_batch_seconds / data.description.frame_shift)
         self._num_batches: dict[int, int] = {}
         self.num_cuts = self.num_frames = 0
         for position in self._positions:

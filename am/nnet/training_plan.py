@@ -208,7 +208,7 @@ def _sizes_of_parts(
         cuts_in_part[part] += 1
         most[part] += chunks
         frames[part] += num_low_rate_frames(int(cut.num_frames))
-        shares[part] += chunks / max(1, int(batching.batch_seconds / cut.duration))
+        shares[part] += chunks / max(1, int(batching.process_batch_seconds / cut.duration))
     sizes = []
     for part in range(num_parts):
         buckets = max(1, min(batching.num_buckets, cuts_in_part[part] // 2))

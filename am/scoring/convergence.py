@@ -10,6 +10,7 @@ from typing import Any
 
 from am.config import settings_from_mapping
 from am.errors import InputError
+from am.nnet.data import BatchingSettings
 from am.outputs import DONE_NAME
 from am.parallel.gradient_exchange import BYTES_A_MEGABYTE
 from am.parallel.settings import ParallelSettings
@@ -121,12 +122,14 @@ def read_training(folder: Path, test_sets: Sequence[str]) -> Training:
     settings = read_json(done).get("settings", {})
     if "processes" not in system.summary or "batching" not in settings:
         raise InputError(f"{folder}: no finished training of steps/train_ce.py; train it again")
+    workers = int(system.summary["processes"])
+    batching = settings_from_mapping(BatchingSettings, settings["batching"], f"{done}: batching")
     lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
     return Training(
         system,
-        int(system.summary["processes"]),
+        workers,
         settings_from_mapping(ParallelSettings, settings["parallel"], f"{done}: parallel"),
-        float(settings["batching"]["batch_seconds"]),
+        batching.batch_seconds / (workers if batching.divided else 1),
         tuple(json.loads(line) for line in lines),
     )
 

@@ -20,6 +20,7 @@
 #   --executor WHERE            where they work: local:N, dask:tcp://HOST:PORT, slurm, sge (cmd.sh)
 #   --processes N               processes that train each network, started by torchrun
 #   --parallel ddp|gtc|bmuf     how they share it (docs/distributed_training.md)
+#   --batches divided|whole     they share a batch of the settings' length, or each has one
 #   --seed N                    seed of every random choice
 #   --top-k N                   teacher logits stored a frame
 #   --sat true|false            speaker-adaptive GMMs, whose alignments train the networks
@@ -45,6 +46,7 @@ jobs=
 executor=
 processes=1
 parallel=ddp
+batches=divided
 seed=1
 top_k=20
 sat=true

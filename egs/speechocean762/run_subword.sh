@@ -18,6 +18,7 @@
 #   --executor WHERE            where they work: local:N, dask:tcp://HOST:PORT, slurm, sge (cmd.sh)
 #   --processes N               processes that train each network, started by torchrun
 #   --parallel ddp|gtc|bmuf     how they share it (docs/distributed_training.md)
+#   --batches divided|whole     they share a batch of the settings' length, or each has one
 #   --seed N                    seed of every random choice
 #   --lm-text FILE              text of both language models (default: the labelled speakers')
 #   --max-count N               test words that are in at most N sentences of it are taken out
@@ -37,6 +38,7 @@ jobs=
 executor=
 processes=1
 parallel=ddp
+batches=divided
 seed=1
 lm_text=
 max_count=1

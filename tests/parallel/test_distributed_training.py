@@ -132,6 +132,19 @@ def task_frames(task):
     return sum(store.num_frames(cut_id) for cut_id in store)
 
 
+def test_a_divided_batch_is_as_long_as_one_of_half_the_seconds(task):
+    def batches_of(num_processes, name, batching):
+        settings = dataclasses.replace(SETTINGS, batching=batching)
+        arguments = (train_and_watch, task, task.output(name), settings)
+        results = run_processes(task.folder, num_processes, *arguments)
+        return sorted(tuple(ids) for seen, _ in results for _, ids in seen if ids is not None)
+
+    divided = dataclasses.replace(SETTINGS.batching, divided=True)
+    half = dataclasses.replace(SETTINGS.batching, batch_seconds=0.7)
+    assert batches_of(2, "divided", divided) == batches_of(1, "half", half)
+    assert batches_of(1, "alone", divided) == batches_of(1, "plain", SETTINGS.batching)
+
+
 def killed(group, task, output, settings, ranks):
     """These processes are killed in the second pass, between the exchanges of the last block."""
     update = Trainer.update

@@ -177,10 +177,13 @@ def test_trainings_in_several_processes(recipe: Recipe) -> None:
     for call in started:
         assert call[:3] == ["--standalone", "--nproc-per-node", "3"]
         assert call[call.index("--parallel") + 1] == "gtc"
+        assert "batching.divided=true" in call
     assert not recipe.calls("train_ce") and not recipe.calls("train_smbr")
     for wrong in ("0", "two", ""):
         refused = recipe.run("--processes", wrong)
         assert refused.returncode == 1 and "at least 1, not" in refused.stderr
+    refused = recipe.run("--batches", "shared")
+    assert refused.returncode == 1 and "divided or whole, not 'shared'" in refused.stderr
 
 
 def test_an_unknown_row_and_an_unfinished_recipe_are_named(recipe: Recipe) -> None:

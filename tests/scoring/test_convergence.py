@@ -65,7 +65,8 @@ def make_row(folder: Path, name: str) -> Path:
             "dev_frame_accuracy": 0.5,
         },
     )
-    settings = {"parallel": parallel, "batching": {"batch_seconds": 20 / workers}}
+    batching = {"batch_seconds": 20, "divided": workers > 1}
+    settings = {"parallel": parallel, "batching": batching}
     write_json(row / "done.json", {"settings": settings})
     lines = [
         {"updates": sum(updates[: index + 1])}
