@@ -32,7 +32,7 @@ LINES_NAME = "shards.jsonl"
 SHARDS_NAME = "shar"
 CUTS_FIELD = "cuts"
 FEATURES, RECORDING = "features", "recording"
-VERSION = 1
+VERSION = 2
 # The limits of lengths grow by this factor: a batch of them is planned at most so much too long.
 LENGTH_STEP = 1.08
 SHORTEST_LIMIT = 8
@@ -66,7 +66,7 @@ class Shard:
         num_frames: at the low frame rate, of all its cuts.
         seconds: of speech.
         lengths: :func:`count_lengths` of its cuts.
-        sha256: field → checksum (hex) of its file.
+        sha256: field → checksum (hex) of its file; of the cuts, uncompressed.
     """
 
     number: int

@@ -6,17 +6,20 @@ HTTP needs nothing more; other URLs (``s3://``, ``gs://``, ...) go through lhots
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import logging
 import time
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 
 from lhotse.serialization import open_best
 
 from am.errors import InputError
+from am.outputs import sha256_of_file
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 4
 SECONDS_BEFORE_RETRY = 2.0
 TIMEOUT_SECONDS = 60.0
+GZIP_SUFFIX, GZIP_MAGIC = ".gz", b"\x1f\x8b"
 STATUS_TO_RETRY = (408, 429, 500, 502, 503, 504)
 
 
@@ -38,12 +42,12 @@ def join(location: str, name: str) -> str:
 
 
 def read_file(location: str, name: str, sha256: str | None = None) -> bytes:
-    """The content of a file.
+    """The content of a file; of a ``.gz`` file what it holds uncompressed.
 
     Args:
         location: a folder or a URL.
         name: of the file in it.
-        sha256: its checksum (hex), if known.
+        sha256: checksum (hex) of the content, if known.
 
     Raises:
         InputError: it is missing, cannot be reached, or has another checksum.
@@ -55,12 +59,30 @@ def read_file(location: str, name: str, sha256: str | None = None) -> bytes:
         content = _read_through_lhotse(path)
     else:
         content = _read_local(Path(path))
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+    try:
+        content = _uncompressed(name, content)
+        is_whole = sha256 is None or hashlib.sha256(content).hexdigest() == sha256
+    except (OSError, EOFError, zlib.error):
+        is_whole = False
+    if not is_whole:
         raise InputError(
             f"{path}: altered or truncated (checksum differs); copy the shard again, or make it "
             "again with utils/to_shar.py"
         )
     return content
+
+
+def content_sha256(path: Path) -> str:
+    """The checksum (hex) that :func:`read_file` compares."""
+    if path.suffix != GZIP_SUFFIX:
+        return sha256_of_file(path)
+    return hashlib.sha256(_uncompressed(path.name, path.read_bytes())).hexdigest()
+
+
+def _uncompressed(name: str, content: bytes) -> bytes:
+    """What a file holds: some clients of object stores have uncompressed it on the way."""
+    is_compressed = name.endswith(GZIP_SUFFIX) and content.startswith(GZIP_MAGIC)
+    return gzip.decompress(content) if is_compressed else content
 
 
 def _read_local(path: Path) -> bytes:

@@ -6,7 +6,6 @@ data in memory.  Nothing else is kept, so memory does not grow with the corpus.
 
 from __future__ import annotations
 
-import gzip
 import tarfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -62,7 +61,7 @@ class SharData:
             InputError: a file of it is missing, damaged or cannot be reached; names it.
         """
         shard = self.shards[position]
-        lines = gzip.decompress(self._content(shard, CUTS_FIELD)).splitlines()
+        lines = self._content(shard, CUTS_FIELD).splitlines()
         cuts = [deserialize_item(decode_json_line(line.decode())) for line in lines]
         for field in self.facts.fields:
             self._attach(cuts, shard, field)

@@ -37,7 +37,6 @@ from am.features.feature_data import (
 from am.features.low_frame_rate import STACKED_FRAMES, num_low_rate_frames
 from am.inspection.cuts import open_cuts
 from am.nnet.data import open_labels
-from am.outputs import sha256_of_file
 from am.processes import ONE_PROCESS, map_chunks
 from am.progress import track
 from am.shar.index import (
@@ -50,6 +49,7 @@ from am.shar.index import (
     count_lengths,
 )
 from am.shar.labels import PDF_IDS, LabelWriter
+from am.shar.location import content_sha256
 from am.shar.shard_files import Content, CutData, ShardFiles, SharSettings
 from am.storage import RaggedStore, check_store
 
@@ -213,7 +213,7 @@ def _written(work: _Work, number: int, cuts: Sequence[MonoCut]) -> _Entry:
         sum(map(num_low_rate_frames, lengths)),
         round(seconds, 3),
         count_lengths(lengths),
-        {field: sha256_of_file(path) for field, path in paths.items()},
+        {field: content_sha256(path) for field, path in paths.items()},
     )
     sizes = {field: path.stat().st_size for field, path in paths.items()}
     return _Entry(shard, sizes, sorted(pdf_counts.items()), rejected, without_labels)

@@ -1,5 +1,6 @@
 """Shards on a server, and shards that are damaged, missing or out of reach."""
 
+import gzip
 import http.server
 import json
 from pathlib import Path
@@ -68,6 +69,12 @@ def test_a_damaged_or_missing_shard_is_named(shar):
     path.unlink()
     with pytest.raises(InputError, match=r"^.*features.000001.tar: No such file"):
         data.read_shard(1)
+    cuts = shar / "shar" / "cuts.000000.jsonl.gz"
+    content = cuts.read_bytes()
+    for damaged in (content[:-9], content[:20], content[:60] + b"xyz" + content[63:], b""):
+        cuts.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"^.*cuts.000000.jsonl.gz: altered or truncated"):
+            data.read_shard(0)
 
 
 def test_a_damaged_index_is_named(shar):
@@ -81,8 +88,8 @@ def test_a_damaged_index_is_named(shar):
         SharData(shar)
     lines.write_bytes(content)
     text = facts.read_text()
-    facts.write_text(text.replace('"version": 1', '"version": 2'))
-    with pytest.raises(InputError, match=r"shar.json: of version 2, not 1; copy the index again"):
+    facts.write_text(text.replace('"version": 2', '"version": 1'))
+    with pytest.raises(InputError, match=r"shar.json: of version 1, not 2; copy the index again"):
         SharData(shar)
     facts.write_text(text[:20])
     with pytest.raises(InputError, match=r"shar.json: no index of shards; copy the index again"):
@@ -140,10 +147,15 @@ def test_a_server_that_comes_back_is_waited_for(tmp_path, shar, failures, monkey
                 data.read_shard(0)
 
 
-def test_another_url_goes_through_lhotse(tmp_path, shar, monkeypatch):
+@pytest.mark.parametrize("uncompresses", [False, True], ids=["as they are", "uncompressed"])
+def test_another_url_goes_through_lhotse(tmp_path, shar, monkeypatch, uncompresses):
+    """smart_open and the AIStore client uncompress what is named so, others do not."""
+
     class Bucket(IOBackend):
         def open(self, identifier, mode):
-            return Path(identifier.replace("store://bucket", str(shar))).open(mode)
+            path = Path(identifier.replace("store://bucket", str(shar)))
+            is_gzip = uncompresses and path.suffix == ".gz"
+            return gzip.open(path, mode) if is_gzip else path.open(mode)
 
     with pytest.raises(InputError, match=r"^s3://bucket/shar.json: [^\n]*smart_open[^\n]*$"):
         linked("s3://bucket", tmp_path / "linked")

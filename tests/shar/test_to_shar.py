@@ -1,5 +1,7 @@
 """What is written into shards: lhotse and the reader get back the source."""
 
+import gzip
+import hashlib
 import json
 
 import numpy as np
@@ -14,7 +16,6 @@ from am.features.extractors import LfbeSettings, make_extractor
 from am.features.feature_data import open_feature_data
 from am.features.low_frame_rate import num_low_rate_frames
 from am.nnet.data import load_features
-from am.outputs import sha256_of_file
 from am.processes import LocalProcesses
 from am.shar.index import length_limit
 from am.shar.labels import CODED, LabelsInShards
@@ -100,7 +101,10 @@ def test_the_index_tells_what_is_there(tmp_path, task):
         counted = sorted(limit for limit, count in shard.lengths for _ in range(count))
         assert counted == sorted(map(length_limit, lengths))
         for field, sha256 in shard.sha256.items():
-            assert sha256_of_file(output / "shar" / shard.file_name(field)) == sha256
+            path = output / "shar" / shard.file_name(field)
+            content = path.read_bytes()
+            content = gzip.decompress(content) if field == "cuts" else content
+            assert hashlib.sha256(content).hexdigest() == sha256
     values = json.loads((output / "shar.json").read_text())
     assert values["num_cuts"] == 10
     assert values["num_frames"] == sum(num_low_rate_frames(cut.num_frames) for cut in originals)
