@@ -9,6 +9,7 @@ from pathlib import Path
 
 from am.decoding.decoder import Scales
 from am.errors import InputError
+from am.k2.graph import FINAL_LABEL
 from am.lang.lang import read_symbols
 from am.storage import RaggedStore, Record, check_store, write_shard, write_store_description
 
@@ -98,7 +99,10 @@ class LatticeStore:
         return cut_id in self._store
 
     def __getitem__(self, cut_id: str) -> Record:
-        return self._store[cut_id]
+        record = self._store[cut_id]
+        if not (record["label"] == FINAL_LABEL).any():
+            raise InputError(f"{self.folder}: {cut_id}: an empty lattice; decode again")
+        return record
 
     def words_of(self, word_ids: Iterable[int]) -> list[str]:
         """The words of a path."""

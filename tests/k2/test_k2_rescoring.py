@@ -19,6 +19,7 @@ from am.decoding.graph import DecodingGraph
 from am.errors import InputError
 from am.graph.arrays import to_fst
 from am.k2.decoder import BatchDecoder, K2Settings
+from am.k2.lattice_store import LatticeWriter
 from am.k2.lattices import Lattices
 from am.k2.nbest import Hypothesis, nbest
 from am.k2.oracle import oracle_errors
@@ -175,6 +176,22 @@ def test_rescoring_a_folder(tmp_path: Path) -> None:
     assert all((cut_id, tuple(words)) in after for cut_id, words in chosen.items())
     with pytest.raises(InputError, match="give both language models"):
         rescored("half", "best", old_model=old)
+
+
+@pytest.mark.parametrize("arcs", [0, 1])
+def test_an_empty_lattice_is_named(tmp_path: Path, arcs: int) -> None:
+    """Without arcs, or without one into a final state."""
+    (tmp_path / "words.txt").write_text("<eps> 0\na 1\n")
+    writer = LatticeWriter(tmp_path / "lattices", tmp_path)
+    integers = {name: np.full(arcs, 1, np.int32) for name in ("target", "label")}
+    scores = {name: np.zeros(arcs, np.float32) for name in ("graph_score", "acoustic_score")}
+    words = np.zeros((arcs, 1), np.int32)
+    writer.write(
+        "cut-7", {"source": np.zeros(arcs, np.int32), **integers, "words": words, **scores}
+    )
+    writer.finish(Scales(0.1), 0.03)
+    with pytest.raises(InputError, match=r"lattices: cut-7: an empty lattice; decode again$"):
+        rescore_lattices(tmp_path / "lattices", tmp_path, RescoringSettings(), CPU)
 
 
 def listed_scores(path: Path) -> dict[tuple[str, tuple[str, ...]], float]:
