@@ -12,11 +12,13 @@
 # Rows; one_process is always the first:
 #   ddp_WORKERS
 #   gtc_WORKERS_density_SHARE, gtc_WORKERS_threshold_TAU
-#   bmuf_WORKERS_INTERVAL_MOMENTUM      MOMENTUM: classical or nesterov
+#   bmuf_WORKERS_INTERVAL_MOMENTUM      MOMENTUM: classical or nesterov, with η = 1 − 1/N and each
+#                                       worker's optimiser kept; or none: models and optimisers averaged
 #
 # Options (every setting below is one):
 #   --rows "ROW ..."            rows of the table (default: ddp and gtc at three densities with 2
-#                               workers; bmuf with 2, 4, 8, at intervals of 10, 50, 200, both momenta)
+#                               workers; bmuf with 2, 4, 8, at intervals of 10, 50, 200, both momenta,
+#                               and at 10 without)
 #   --batches divided|whole     divided: the workers' batches together are as one process's, who makes
 #                               about as many updates; whole: each worker's batch is, so that each
 #                               makes 1/WORKERS of the updates
@@ -40,6 +42,7 @@ for workers in 2 4 8; do
   for interval in 10 50 200; do
     rows="$rows bmuf_${workers}_${interval}_classical bmuf_${workers}_${interval}_nesterov"
   done
+  rows="$rows bmuf_${workers}_10_none"
 done
 batches=divided
 batch_seconds=
@@ -76,7 +79,7 @@ stop() {
 number='[0-9]+(\.[0-9]+)?(e-[0-9]+)?'
 [[ $batch_seconds =~ ^($number)?$ ]] || stop "--batch-seconds must be a number, not '$batch_seconds'"
 row_names="^(ddp_[1-9][0-9]*|gtc_[1-9][0-9]*_(density|threshold)_$number"
-row_names="$row_names|bmuf_[1-9][0-9]*_[1-9][0-9]*_(classical|nesterov))\$"
+row_names="$row_names|bmuf_[1-9][0-9]*_[1-9][0-9]*_(classical|nesterov|none))\$"
 rows=" $rows "
 rows="one_process ${rows/ one_process / }"
 for row in ${rows#one_process}; do
@@ -97,7 +100,7 @@ workers_of() {
 
 # train_row ROW
 train_row() {
-  local processes parallel=${1%%_*} setting options
+  local processes parallel=${1%%_*} setting options momentum optimizer_state nesterov
   processes=$(workers_of "$1")
   options=(--config "$(settings student.yaml)" --set "trainer.seed=$seed"
     --set trainer.patience=0)
@@ -112,9 +115,12 @@ train_row() {
       setting=${1#bmuf_*_}
       options+=(--set "parallel.bmuf.sync_interval=${setting%_*}")
       case $setting in
-        *_nesterov) options+=(--set parallel.bmuf.nesterov=true) ;;
-        *) options+=(--set parallel.bmuf.nesterov=false) ;;
+        *_nesterov) momentum=null optimizer_state=kept nesterov=true ;;
+        *_classical) momentum=null optimizer_state=kept nesterov=false ;;
+        *_none) momentum=0 optimizer_state=averaged nesterov=false ;;
       esac
+      options+=(--set "parallel.bmuf.block_momentum=$momentum" --set "parallel.bmuf.nesterov=$nesterov"
+        --set "parallel.bmuf.optimizer_state=$optimizer_state")
       ;;
   esac
   OMP_NUM_THREADS=1 train_network train_ce.py "${options[@]}" "$data/labeled/lfbe" \

@@ -93,8 +93,11 @@ class Training:
             interval = str(bmuf.sync_interval)
             if bmuf.sync_interval > longest:
                 interval += f" (a pass: {longest})"
-            kind = "Nesterov" if bmuf.nesterov else "classical"
-            momentum = f"{bmuf.momentum_of(self.workers):g} {kind}"
+            momentum = f"{bmuf.momentum_of(self.workers):g}"
+            if momentum != "0":
+                momentum += " Nesterov" if bmuf.nesterov else " classical"
+            if bmuf.optimizer_state != "kept":
+                momentum += f", optimiser {bmuf.optimizer_state}"
         if self.workers > 1 and self.parallel.method == "gtc":
             fixed = gtc.threshold is not None
             threshold = f"{gtc.threshold:g}" if fixed else f"by density {gtc.density:g}"

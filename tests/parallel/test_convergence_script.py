@@ -96,6 +96,7 @@ def test_the_rows_of_the_whole_table(recipe: Listening) -> None:
             for interval in (10, 50, 200)
             for momentum in ("classical", "nesterov")
         ),
+        *(f"bmuf_{workers}_10_none" for workers in (2, 4, 8)),
     }
     rows = {Path(call[-1]).name: settings_of(call) for call in together}
     assert set(rows) == expected and len(together) == len(expected)
@@ -109,6 +110,9 @@ def test_the_rows_of_the_whole_table(recipe: Listening) -> None:
     assert rows["bmuf_8_50_nesterov"]["parallel.bmuf.sync_interval"] == "50"
     for momentum, nesterov in (("classical", "false"), ("nesterov", "true")):
         assert rows[f"bmuf_4_200_{momentum}"]["parallel.bmuf.nesterov"] == nesterov
+        assert rows[f"bmuf_4_200_{momentum}"]["parallel.bmuf.block_momentum"] == "null"
+    assert rows["bmuf_4_10_none"]["parallel.bmuf.block_momentum"] == "0"
+    assert rows["bmuf_4_10_none"]["parallel.bmuf.optimizer_state"] == "averaged"
     for call in (alone, *together):
         assert call[0] == "1"
         equal = {"epochs": "3", "trainer.patience": "0", "trainer.learning_rate": "0.01"}

@@ -20,6 +20,7 @@ PARAMETERS, FRAMES = 250_000, 6000
 GRADIENT_MEGABYTES = 4 * PARAMETERS / 2**20
 TESTS = ("clean", "noisy")
 # Row: workers, settings of parallel, updates of the passes, megabytes sent a batch in each.
+LONG_BLOCKS = {"sync_interval": 200, "nesterov": True, "optimizer_state": "averaged"}
 ROWS: dict[str, tuple[int, dict[str, Any], list[int], list[float]]] = {
     "one_process": (1, {}, [40, 40], []),
     "ddp_2": (2, {}, [40, 41], [GRADIENT_MEGABYTES] * 2),
@@ -33,7 +34,7 @@ ROWS: dict[str, tuple[int, dict[str, Any], list[int], list[float]]] = {
         *([40, 40], [GRADIENT_MEGABYTES / 10] * 2),
     ),
     "bmuf_long": (
-        *(8, {"method": "bmuf", "bmuf": {"sync_interval": 200, "nesterov": True}}),
+        *(8, {"method": "bmuf", "bmuf": LONG_BLOCKS}),
         *([36, 38], [GRADIENT_MEGABYTES / 36, GRADIENT_MEGABYTES / 38]),
     ),
 }
@@ -106,7 +107,10 @@ def test_how_each_row_was_trained(folders: list[Path]) -> None:
     assert column(table, "workers") == ["1", "2", "2", "2", "4", "8"]
     assert column(table, "batch, s") == ["20", "10", "10", "10", "5", "2.5"]
     assert column(table, "sync interval") == [*"––––", "10", "200 (a pass: 38)"]
-    assert column(table, "block momentum") == [*"––––", "0.75 classical", "0.875 Nesterov"]
+    assert column(table, "block momentum") == [
+        *"––––",
+        *("0.75 classical", "0.875 Nesterov, optimiser averaged"),
+    ]
     assert column(table, "threshold") == [*"––", "by density 0.005", "0.0005", *"––"]
     assert column(table, "updates") == ["80", "81", "120", "80", "80", "74"]
     assert "benchmarks/convergence.sh --jobs 1\n" in table and f"{FRAMES} frames" in table
