@@ -18,7 +18,7 @@
 # Options (every setting below is one):
 #   --rows "ROW ..."            rows of the table (default: ddp and gtc at three densities with 2
 #                               workers; bmuf with 2, 4, 8, at intervals of 10, 50, 200, both momenta,
-#                               and at 10 without)
+#                               and with 2, 4, at 10, without)
 #   --batches divided|whole     divided: the workers' batches together are as one process's, who makes
 #                               about as many updates; whole: each worker's batch is, so that each
 #                               makes 1/WORKERS of the updates
@@ -42,8 +42,8 @@ for workers in 2 4 8; do
   for interval in 10 50 200; do
     rows="$rows bmuf_${workers}_${interval}_classical bmuf_${workers}_${interval}_nesterov"
   done
-  rows="$rows bmuf_${workers}_10_none"
 done
+rows="$rows bmuf_2_10_none bmuf_4_10_none"
 batches=divided
 batch_seconds=
 set=
