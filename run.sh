@@ -21,6 +21,7 @@
 #   --parallel-data true|false  the teacher labels clean copies of the unlabelled speech, so that the
 #                               student learns what they say from rooms and noise; or what it hears
 #   --sat true|false            speaker-adaptive GMMs, whose alignments train the networks
+#   --teacher-features lfbe|fmllr   what the teacher sees; fmllr: adapted to each speaker (needs --sat)
 #   --smbr true|false           sequence training of teacher and student (stages 8 and 13)
 #   --lm-order N                order of the n-gram language model
 #   --lm-cutoffs 0,0,1          n-grams seen at most so often are left out, an order each
@@ -43,6 +44,7 @@ seed=1
 top_k=20
 parallel_data=true
 sat=true
+teacher_features=lfbe
 smbr=true
 lm_order=3
 lm_cutoffs=0,0,1

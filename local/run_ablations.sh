@@ -20,7 +20,7 @@
 #   --processes N               processes that train each network, started by torchrun
 #   --parallel ddp|gtc|bmuf     how they share it (docs/distributed_training.md)
 #   --batches divided|whole     they share a batch of the settings' length, or each has one
-#   --seed N, --top-k N, --parallel-data true|false   as the recipe was run
+#   --seed N, --top-k N, --parallel-data true|false, --teacher-features NAME   as the recipe was run
 #   --data DIR, --exp DIR, --conf DIR   as the recipe was run
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

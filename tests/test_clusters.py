@@ -115,7 +115,7 @@ def test_features_of_a_full_disk_and_of_dying_workers(
     faults: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("am.features.compute.CUTS_A_PART", 2)
+    monkeypatch.setattr("am.features.feature_parts.CUTS_A_PART", 2)
     monkeypatch.chdir(tmp_path)
     for name, executor in (("1", ONE_PROCESS), ("2", LocalProcesses(2))):
         make_features(audio, tmp_path / name, executor)

@@ -14,6 +14,7 @@ parallel=ddp
 batches=divided
 seed=1
 top_k=20
+teacher_features=lfbe
 data=
 exp=
 conf=

@@ -127,7 +127,9 @@ check_rows() {
   if [ -z "$rows" ]; then
     for row in $all_rows; do
       if [ "$teacher" = teacher_ce ] && [ "${row%_smbr}" != "$row" ]; then continue; fi
-      if [ "$teacher_speech" = unlabeled ] && [ "$row" = same_noise ]; then continue; fi
+      if [ "$teacher_speech/$teacher_features" != unlabeled_clean/lfbe ] && [ "$row" = same_noise ]; then
+        continue
+      fi
       rows="$rows $row"
     done
   fi
@@ -161,7 +163,8 @@ make_labels() {
     hard_labels)
       steps/make_pseudo_labels.py --config "$(settings decode.yaml)" --executor "$executor" \
         --device "$device" --scales "$exp/$teacher/decode_dev/best_scale.json" \
-        "$exp/graph_senones" "$data/$teacher_speech/lfbe" "$exp/$teacher" "$(labels_of "$1")"
+        "$exp/graph_senones" "$(features_of "$teacher_speech" "$teacher_features")" "$exp/$teacher" \
+        "$(labels_of "$1")"
       ;;
     unlabeled_*)
       utils/subset_data.py --share "$(share_of "$1")" --seed "$seed" \
@@ -178,34 +181,36 @@ make_labels() {
       dump_soft_labels "$top_k" "$teacher" "$(labels_of "$1")" \
         --another-teacher "$work/another_$teacher"
       ;;
-    iterated) dump_soft_labels "$top_k" "$last_student" "$(labels_of "$1")" ;;
+    iterated)
+      local teacher_features=lfbe
+      dump_soft_labels "$top_k" "$last_student" "$(labels_of "$1")"
+      ;;
   esac
 }
 
 # dump_soft_labels K SYSTEM OUTPUT OPTION ...
 dump_soft_labels() {
   steps/dump_soft_labels.py --top-k "$1" --executor "$executor" --device "$device" "${@:4}" \
-    "$data/$teacher_speech/lfbe" "$exp/$2" "$3"
+    "$(features_of "$teacher_speech" "$teacher_features")" "$exp/$2" "$3"
 }
 
 # train_another_teacher: as the recipe's, from the next seed.
 train_another_teacher() {
   local seed=$((seed + 1))
-  train_network train_ce.py --config "$(settings teacher.yaml)" --set "trainer.seed=$seed" \
-    "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \
-    "$work/another_teacher_ce"
+  train_cross_entropy ablations/another_teacher_ce teacher.yaml "$teacher_features"
   if [ "$teacher" = teacher_smbr ]; then
-    train_smbr ablations/another_teacher_ce ablations/another_teacher_smbr
+    train_smbr ablations/another_teacher_ce ablations/another_teacher_smbr "$teacher_features"
   fi
 }
 
-# train_cross_entropy ROW SEED
-train_cross_entropy() {
-  local options=(--set "trainer.seed=$2") output=$exp/$(system_of "$1" "$2")
+# train_row ROW SEED: cross-entropy
+train_row() {
+  local options=(--set "trainer.seed=$2") system
+  system=$(system_of "$1" "$2")
   case $1 in
     supervised)
-      train_network train_ce.py --config "$(settings student.yaml)" "${options[@]}" \
-        "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$output"
+      local seed=$2
+      train_cross_entropy "$system" student.yaml lfbe
       return
       ;;
     segregated) options+=(--set schedule.schedule=segregated) ;;
@@ -223,7 +228,7 @@ train_cross_entropy() {
   esac
   train_network train_student.py --config "$(settings student_scheduled.yaml)" "${options[@]}" \
     "$data/labeled/lfbe" "$(unlabeled_of "$1")" "$data/dev/lfbe" \
-    "$exp/senones" "$exp/senone_labels" "$(labels_of "$1")" "$output"
+    "$exp/senones" "$exp/senone_labels" "$(labels_of "$1")" "$exp/$system"
 }
 
 # train_row_smbr ROW SEED: after its cross-entropy training; beside others.
@@ -232,7 +237,7 @@ train_row_smbr() {
   before=$(system_of "${1%_smbr}" "$2")
   after=$(system_of "$1" "$2")
   local executor="$(beside_others)" seed=$2
-  train_smbr "$before" "$after"
+  train_smbr "$before" "$after" lfbe
 }
 
 # missing_seeds ROW: the seeds of a row that the recipe has not trained.
@@ -257,7 +262,7 @@ run_ablations() {
 
   if begin_stage 1 "students, cross-entropy"; then
     for row in $(printf '%s\n' $rows | sed 's/_smbr$//' | awk '!seen[$0]++'); do
-      for one in $(missing_seeds "$row"); do start train_cross_entropy "$row" "$one"; done
+      for one in $(missing_seeds "$row"); do start train_row "$row" "$one"; done
     done
     finish
   fi

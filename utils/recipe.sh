@@ -9,6 +9,8 @@
 #                          dev says; empty for the same model
 #   teacher_speech         name of the folder under $data that the teacher labels: unlabeled, or one of
 #                          the same cuts recorded better
+#   teacher_features       what the teacher sees: lfbe, as the student does, or fmllr, adapted to speakers
+#                          (needs sat); unset for lfbe
 #   test_sets              names of the test sets under $data, separated by spaces
 #   top_k                  stored logits a frame
 #   sat                    true: also speaker-adaptive GMMs, whose alignments train the networks
@@ -26,12 +28,26 @@ export MEGAHOUR_WORK_MARK=$exp/.worked
 timings=${timings:-$exp/timings.tsv}
 executor=${executor:-local:$jobs}
 lang=${lang:-$data/lang}
+teacher_features=${teacher_features:-lfbe}
 current_stage=
 running=()
 case $batches in
   divided | whole) ;;
   *)
     echo "$0: --batches must be divided or whole, not '$batches'" >&2
+    exit 1
+    ;;
+esac
+case $teacher_features in
+  lfbe) ;;
+  fmllr)
+    if [ "${sat:-true}" != true ]; then
+      echo "$0: --teacher-features fmllr needs the speaker-adapted GMM of --sat true" >&2
+      exit 1
+    fi
+    ;;
+  *)
+    echo "$0: --teacher-features must be lfbe or fmllr, not '$teacher_features'" >&2
     exit 1
     ;;
 esac
@@ -109,14 +125,14 @@ decode_system() {
   estimate_transforms "$system" "$model" "$graph${dev_lm_text:+_dev}" dev
   steps/search_scales.py --config "$(settings decode.yaml)" --executor "$executor" \
     ${transforms:+--transforms "$transforms"} \
-    "$graph${dev_lm_text:+_dev}" "$data/dev/$features" "$model" "$exp/$system/decode_dev"
+    "$graph${dev_lm_text:+_dev}" "$(features_of dev "$features")" "$model" "$exp/$system/decode_dev"
   for test_set in $test_sets; do
     estimate_transforms "$system" "$model" "$graph" "$test_set"
     steps/decode.py --config "$(settings decode.yaml)" --executor "$executor" \
       --scales "$exp/$system/decode_dev/best_scale.json" ${transforms:+--transforms "$transforms"} \
-      "$graph" "$data/$test_set/$features" "$model" "$exp/$system/decode_$test_set"
-    steps/score.py --seed "$seed" "$data/$test_set/$features" "$exp/$system/decode_$test_set" \
-      "$exp/$system/score_$test_set" &
+      "$graph" "$(features_of "$test_set" "$features")" "$model" "$exp/$system/decode_$test_set"
+    steps/score.py --seed "$seed" "$(features_of "$test_set" "$features")" \
+      "$exp/$system/decode_$test_set" "$exp/$system/score_$test_set" &
     scoring+=($!)
   done
   for process in "${scoring[@]}"; do wait "$process"; done
@@ -129,6 +145,29 @@ estimate_transforms() {
   transforms=$exp/$1/transforms_$4
   steps/estimate_fmllr.py --config "$(settings fmllr.yaml)" --executor "$executor" \
     "$3" "$data/$4/mfcc" "$2" "$transforms"
+}
+
+# features_of SET FEATURES: their folder; those adapted to speakers belong to a GMM.
+features_of() {
+  if [ "$2" = fmllr ]; then echo "$exp/fmllr/$1"; else echo "$data/$1/$2"; fi
+}
+
+# adapt_features SET GRAPH: what the speaker-adapted GMM sees of a set.
+adapt_features() {
+  local transforms
+  estimate_transforms tri3 "$exp/tri3" "$2" "$1"
+  steps/make_fmllr_features.py --executor "$executor" \
+    "$data/$1/mfcc" "$exp/tri3" "$transforms" "$(features_of "$1" fmllr)"
+}
+
+# adapt_all_features: of all that the teacher is trained on, tested on and labels.  A given language
+# model may have seen what dev and the unlabelled speakers say.
+adapt_all_features() {
+  local set graph=$exp/graph_tri3
+  steps/make_fmllr_features.py --executor "$executor" \
+    "$data/labeled/mfcc" "$exp/tri3" "$exp/tri3_ali" "$(features_of labeled fmllr)"
+  for set in dev "$teacher_speech"; do adapt_features "$set" "$graph${dev_lm_text:+_dev}"; done
+  for set in $test_sets; do adapt_features "$set" "$graph"; done
 }
 
 run_recipe_stages() {
@@ -157,7 +196,9 @@ run_recipe_stages() {
       steps/make_features.py --kind lfbe --config "$(settings lfbe.yaml)" --executor "$executor" \
         "$data/$set" "$data/$set/lfbe"
     done
-    for set in labeled dev $test_sets; do
+    sets="labeled dev $test_sets"
+    if [ "$teacher_features" = fmllr ]; then sets="$sets $teacher_speech"; fi
+    for set in $sets; do
       steps/make_features.py --kind mfcc --config "$(settings mfcc.yaml)" --executor "$executor" \
         "$data/$set" "$data/$set/mfcc"
     done
@@ -165,27 +206,33 @@ run_recipe_stages() {
 
   run_gmm_stages
 
-  if begin_stage 7 "teacher, cross-entropy"; then train_cross_entropy teacher_ce teacher.yaml; fi
+  if begin_stage 7 "teacher, cross-entropy"; then
+    if [ "$teacher_features" = fmllr ]; then adapt_all_features; fi
+    train_cross_entropy teacher_ce teacher.yaml "$teacher_features"
+  fi
 
   if [ "$smbr" = true ] && begin_stage 8 "denominator lattices; teacher, sMBR"; then
     utils/train_ngram.py --order 1 --vocabulary "$lang/words.txt" "$lm_text" "$data/local/lm_weak.arpa"
     utils/format_lm.py "$lang" "$data/local/lm_weak.arpa" "${lang}_weak"
     utils/mkgraph.py --self-loop-scale 1.0 "${lang}_weak" "$exp/senones" "$exp/graph_weak"
-    train_smbr teacher_ce teacher_smbr
+    train_smbr teacher_ce teacher_smbr "$teacher_features"
   fi
 
   if begin_stage 9 "decoding with the teacher"; then
-    decode_system teacher_ce "$exp/graph_senones" lfbe
-    if [ "$smbr" = true ]; then decode_system teacher_smbr "$exp/graph_senones" lfbe; fi
+    decode_system teacher_ce "$exp/graph_senones" "$teacher_features"
+    if [ "$smbr" = true ]; then
+      decode_system teacher_smbr "$exp/graph_senones" "$teacher_features"
+    fi
   fi
 
   if begin_stage 10 "soft labels of the unlabelled speech"; then
     steps/dump_soft_labels.py --top-k "$top_k" --executor "$executor" --device "$device" \
-      "$data/$teacher_speech/lfbe" "$exp/$teacher" "$data/unlabeled/soft_labels"
+      "$(features_of "$teacher_speech" "$teacher_features")" "$exp/$teacher" \
+      "$data/unlabeled/soft_labels"
   fi
 
   if begin_stage 11 "baseline: the student on labelled speech alone"; then
-    train_cross_entropy student_supervised student.yaml
+    train_cross_entropy student_supervised student.yaml lfbe
   fi
 
   if begin_stage 12 "student, scheduled learning (and segregated, to compare)"; then
@@ -195,8 +242,8 @@ run_recipe_stages() {
   fi
 
   if [ "$smbr" = true ] && begin_stage 13 "students, sMBR on the labelled speech"; then
-    start train_smbr student_supervised student_supervised_smbr
-    start train_smbr student_ce student_smbr
+    start train_smbr student_supervised student_supervised_smbr lfbe
+    start train_smbr student_ce student_smbr lfbe
     finish
   fi
 
@@ -267,10 +314,18 @@ make_graphs() {
   utils/mkgraph.py --self-loop-scale 1.0 "$1" "$exp/senones" "$exp/graph_senones$2"
 }
 
-# train_cross_entropy NAME SETTINGS: a network on the labelled speech.
+# train_cross_entropy NAME SETTINGS FEATURES: a network on the labelled speech.
 train_cross_entropy() {
+  local options=()
+  # Adapted features are no mel energies, and their mean is already that of the speaker.
+  if [ "$3" = fmllr ]; then
+    options+=(--set trainer.max_frequency_warp=0 --set trainer.noise_mixing.probability=0
+      --set front_end.prior_frames=1000000)
+  fi
   train_network train_ce.py --config "$(settings "$2")" --set "trainer.seed=$seed" \
-    "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" "$exp/$1"
+    ${options[@]+"${options[@]}"} \
+    "$(features_of labeled "$3")" "$(features_of dev "$3")" \
+    "$exp/senones" "$exp/senone_labels" "$exp/$1"
 }
 
 # train_student NAME SCHEDULE
@@ -281,12 +336,12 @@ train_student() {
     "$exp/senones" "$exp/senone_labels" "$data/unlabeled/soft_labels" "$exp/$1"
 }
 
-# train_smbr CROSS_ENTROPY_SYSTEM NAME
+# train_smbr CROSS_ENTROPY_SYSTEM NAME FEATURES
 train_smbr() {
   steps/make_denominator_lattices.py --config "$(settings denominator.yaml)" --executor "$executor" \
-    --device "$device" "$exp/graph_weak" "$data/labeled/lfbe" "$exp/$1" "$exp/$1_lattices"
+    --device "$device" "$exp/graph_weak" "$(features_of labeled "$3")" "$exp/$1" "$exp/$1_lattices"
   train_network train_smbr.py --config "$(settings smbr.yaml)" --seed "$seed" \
-    "$data/labeled/lfbe" "$data/dev/lfbe" "$exp/senones" "$exp/senone_labels" \
+    "$(features_of labeled "$3")" "$(features_of dev "$3")" "$exp/senones" "$exp/senone_labels" \
     "$exp/$1" "$exp/$1_lattices" "$exp/$2"
 }
 

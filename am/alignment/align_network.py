@@ -21,7 +21,6 @@ from am.alignment.viterbi import AlignmentScales
 from am.coded_shards import Record
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import describe_features
 from am.features.low_frame_rate import num_low_rate_frames
 from am.hmm.topology import Topology
 from am.hmm.transitions import TransitionModel
@@ -137,11 +136,4 @@ def _check_fits(network: LoadedNetwork, model: Path, data: Path, tree: Path) -> 
         raise InputError(f"{tree}: no such file; give the folder of steps/cluster_senones.py")
     if sha256_of_file(tree) != network.tree_sha256:
         raise InputError(f"{tree}: not the tree of {model}; give the senones it was trained on")
-    description = describe_features(data)
-    expected = (network.front_end.input_dim, network.front_end.frame_shift)
-    if (description.dimension, description.frame_shift) != expected:
-        raise InputError(
-            f"{data}: {description.kind} of {description.dimension} values every "
-            f"{description.frame_shift} s, {model} was trained on {expected[0]} every "
-            f"{expected[1]} s; give the features it was trained on"
-        )
+    network.check_features(data, model)

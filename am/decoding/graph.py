@@ -14,11 +14,12 @@ from typing import Any
 import kaldifst
 import numpy as np
 
-from am.decoding.scorers import FRAME_SHIFT_TOLERANCE, ModelFacts
+from am.decoding.scorers import ModelFacts
 from am.errors import InputError
 from am.graph.arrays import EPSILON, from_fst, read_fst, to_fst
 from am.lang.lang import read_symbols
 from am.lang.subword_model import SubwordDescription
+from am.nnet.network import FRAME_SHIFT_TOLERANCE
 
 FST_NAME = "HCLG.fst"
 DESCRIPTION_NAME = "graph.json"

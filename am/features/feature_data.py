@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class FeatureDescription:
     """What the features of a folder are.
 
     Attributes:
-        kind: ``lfbe`` or ``mfcc``.
+        kind: ``lfbe``, ``mfcc``, or that of :func:`am.features.adapted.adapted_kind`.
         dimension: values a frame.
         frame_shift: in seconds.
     """
@@ -30,6 +31,9 @@ class FeatureDescription:
     kind: str
     dimension: int
     frame_shift: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.dimension} values every {self.frame_shift} s"
 
 
 def open_feature_data(folder: Path) -> CutSet:
@@ -101,6 +105,11 @@ def extractor_settings(folder: Path) -> LfbeSettings:
             "audio needs; run steps/make_features.py"
         )
     return config.settings_from_mapping(SETTINGS_OF_KIND[kind], values, str(path))
+
+
+def write_feature_description(folder: Path, description: FeatureDescription) -> None:
+    """Note in the folder what its features are, where no settings compute them from audio."""
+    (folder / SETTINGS_NAME).write_text(json.dumps(dataclasses.asdict(description), indent=1))
 
 
 def write_feature_settings(folder: Path, kind: str, dimension: int, settings: LfbeSettings) -> None:

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from am.errors import InputError
+from am.features.feature_data import FeatureDescription
 from am.outputs import written_aside
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class LowFrameRateFrontEnd(nn.Module):
         mean, standard_deviation: (D,) of the features after the causal mean is subtracted.
         prior_frames: K, how many frames the global mean counts for.
         frame_shift: of the raw features, in seconds.
+        feature_kind: of the raw features, as their data folder says.
     """
 
     global_mean: Tensor
@@ -63,6 +65,7 @@ class LowFrameRateFrontEnd(nn.Module):
         standard_deviation: Tensor,
         prior_frames: float,
         frame_shift: float = 0.01,
+        feature_kind: str = "lfbe",
     ):
         super().__init__()
         self.register_buffer("global_mean", global_mean.float())
@@ -70,6 +73,12 @@ class LowFrameRateFrontEnd(nn.Module):
         self.register_buffer("standard_deviation", standard_deviation.float())
         self.prior_frames = prior_frames
         self.frame_shift = frame_shift
+        self.feature_kind = feature_kind
+
+    @property
+    def features(self) -> FeatureDescription:
+        """What it takes."""
+        return FeatureDescription(self.feature_kind, self.input_dim, self.frame_shift)
 
     @property
     def input_dim(self) -> int:
@@ -141,7 +150,11 @@ class LowFrameRateFrontEnd(nn.Module):
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.named_buffers()}
         with written_aside(folder / "front_end.safetensors") as aside:
             save_file(tensors, str(aside))
-        values = {"prior_frames": self.prior_frames, "frame_shift": self.frame_shift}
+        values = {
+            "prior_frames": self.prior_frames,
+            "frame_shift": self.frame_shift,
+            "feature_kind": self.feature_kind,
+        }
         with written_aside(folder / "front_end.json") as aside:
             aside.write_text(json.dumps(values, indent=1))
 
@@ -197,14 +210,17 @@ class StreamingFrontEnd:
 
 
 def estimate_front_end(
-    make_features: Iterable[np.ndarray], prior_frames: float, frame_shift: float
+    make_features: Iterable[np.ndarray],
+    prior_frames: float,
+    frame_shift: float,
+    feature_kind: str = "lfbe",
 ) -> LowFrameRateFrontEnd:
     """Estimate the statistics in two passes over utterances.
 
     Args:
         make_features: (T, D) raw features of one utterance after the other; iterated twice.
         prior_frames: K.
-        frame_shift: of the raw features, in seconds.
+        frame_shift, feature_kind: of the raw features.
     """
     global_mean, _ = _mean_and_deviation(make_features)
     unit = torch.zeros_like(global_mean)
@@ -215,7 +231,9 @@ def estimate_front_end(
         causal_only.normalise(torch.from_numpy(features)[None])[0][0].numpy()
         for features in make_features
     )
-    return LowFrameRateFrontEnd(global_mean, mean, deviation, prior_frames, frame_shift)
+    return LowFrameRateFrontEnd(
+        global_mean, mean, deviation, prior_frames, frame_shift, feature_kind
+    )
 
 
 def _mean_and_deviation(utterances: Iterable[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from am.alignment import senone_labels
 from am.decoding.scorers import NETWORK_FILE
 from am.errors import InputError
-from am.features.feature_data import describe_features, open_feature_data
+from am.features.feature_data import open_feature_data
 from am.kaldi.archives import MatrixArchiveWriter, compress, open_posteriors
 from am.nnet.data import load_features
 from am.nnet.network import load_network
@@ -92,7 +92,7 @@ def export_log_posteriors(
     log priors subtracted they are what ``latgen-faster-mapped`` takes.
 
     Args:
-        data: a feature data folder, LFBE.
+        data: a feature data folder with the network's features.
         model: a network folder.
         output: an existing folder.
         final_output: where it will lie in the end.
@@ -105,12 +105,7 @@ def export_log_posteriors(
     if not (model / NETWORK_FILE).is_file():
         raise InputError(f"{model}: holds no {NETWORK_FILE}; give a network folder")
     network = load_network(model, device)
-    found = describe_features(data)
-    if (found.kind, found.dimension) != ("lfbe", network.front_end.input_dim):
-        raise InputError(
-            f"{data}: {found.kind} of {found.dimension} values, {model} takes lfbe of "
-            f"{network.front_end.input_dim}; give the data folder with those features"
-        )
+    network.check_features(data, model)
     cuts = open_feature_data(data)
     priors = network.log_priors.numpy() if subtract_priors else np.zeros(network.num_pdfs)
     archive, index = output / "log_posteriors.ark", output / "log_posteriors.scp"

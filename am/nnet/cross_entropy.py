@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from am.errors import InputError
-from am.features.feature_data import describe_features
+from am.features.feature_data import FeatureDescription, describe_features
 from am.features.low_frame_rate import STACKED_FRAMES, LowFrameRateFrontEnd, estimate_front_end
 from am.nnet.audio_augmentation import AudioAugmentationSettings
 from am.nnet.checkpoint import TrainingState
@@ -180,6 +180,16 @@ def train_student(
         shutil.rmtree(output / "parts", ignore_errors=True)
 
 
+def _check_augmentation(trainer: TrainerSettings, data: Path, features: FeatureDescription) -> None:
+    """Raise InputError where mel energies are to be changed that are none."""
+    energies_change = trainer.max_frequency_warp > 0 or trainer.noise_mixing.probability > 0
+    if energies_change and features.kind != "lfbe":
+        raise InputError(
+            f"{data}: holds {features.kind}; max_frequency_warp and noise_mixing are for LFBE: "
+            "--set trainer.max_frequency_warp=0 --set trainer.noise_mixing.probability=0"
+        )
+
+
 def log_priors_of(labels: RaggedStore, num_pdfs: int, pseudo_count: float) -> Tensor:
     """(num_pdfs,) natural log of the senones' relative frequencies in hard labels.
 
@@ -223,8 +233,9 @@ class _Preparation:
         self.num_pdfs = ContextTree.load(senones / "tree.json").num_pdfs
         self.tree_sha256 = sha256_of_file(senones / "tree.json")
         self.feature_dim = check_feature_kind([labeled, dev])
-        self._frame_shift = describe_features(labeled).frame_shift
-        self.label_frame_shift = STACKED_FRAMES * self._frame_shift
+        self._features = describe_features(labeled)
+        _check_augmentation(settings.trainer, labeled, self._features)
+        self.label_frame_shift = STACKED_FRAMES * self._features.frame_shift
         self.labels_wanted = LabelsWanted(self.num_pdfs, self.tree_sha256, self.label_frame_shift)
         self.labeled_cuts, self._dev_cuts = (
             open_hard_labelled(
@@ -294,7 +305,9 @@ class _Preparation:
             return LowFrameRateFrontEnd.load(self._output)
         settings = self._settings.front_end
         features = FeaturesOf(feature_folders, settings.max_cuts)
-        front_end = estimate_front_end(features, settings.prior_frames, self._frame_shift)
+        front_end = estimate_front_end(
+            features, settings.prior_frames, self._features.frame_shift, self._features.kind
+        )
         front_end.save(self._output)
         return front_end
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from am import config
 from am.errors import InputError
+from am.features.feature_data import describe_features
 from am.features.low_frame_rate import LowFrameRateFrontEnd
 from am.nnet.device import pick_device
 from am.nnet.lstm import AcousticModel, LstmSettings
@@ -32,11 +34,13 @@ from am.nnet.lstm import AcousticModel, LstmSettings
 MODEL_NAME = "model.json"
 WEIGHTS_NAME = "model.safetensors"
 PRIORS_NAME = "log_priors.safetensors"
+# Frame shifts are stored as decimal seconds.
+FRAME_SHIFT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network ready for use; LFBE in, log posteriors out.
+    """A network ready for use; features in, log posteriors out.
 
     Attributes:
         model: in evaluation mode, on its device.
@@ -65,7 +69,7 @@ class LoadedNetwork:
         """Log posteriors of one utterance.
 
         Args:
-            features: (T, 64) raw LFBE at 10 ms.
+            features: (T, D) raw features at 10 ms, 64 LFBE by default.
 
         Returns:
             (T', num_pdfs) float32 natural log, on the network's device; T' = ceil(T / 3).
@@ -82,6 +86,22 @@ class LoadedNetwork:
         vectors, low_rate_lengths = self.front_end(padded, lengths)
         logits = self.model.frame_logits(vectors, low_rate_lengths)
         return list(logits.log_softmax(-1).split(low_rate_lengths.tolist()))
+
+    def check_features(self, data: Path, model: Path) -> None:
+        """Raise InputError unless ``data`` has the features that the network was trained on.
+
+        Args:
+            data: feature data folder.
+            model: folder of the network, for the message.
+        """
+        found, wanted = describe_features(data), self.front_end.features
+        if (found.kind, found.dimension) != (wanted.kind, wanted.dimension) or not math.isclose(
+            found.frame_shift, wanted.frame_shift, abs_tol=FRAME_SHIFT_TOLERANCE
+        ):
+            raise InputError(
+                f"{data}: {found}, {model} takes {wanted}; give the data folder with the features "
+                "it was trained on"
+            )
 
     @property
     def device(self) -> torch.device:

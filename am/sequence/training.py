@@ -17,12 +17,16 @@ from am.features.feature_data import CUTS_NAME, open_feature_data
 from am.nnet.data import (
     BatchingSettings,
     LabelledCuts,
-    check_feature_kind,
     check_labels_fit,
     open_labels,
 )
 from am.nnet.device import pick_device
-from am.nnet.network import LoadedNetwork, load_network, save_network
+from am.nnet.network import (
+    FRAME_SHIFT_TOLERANCE,
+    LoadedNetwork,
+    load_network,
+    save_network,
+)
 from am.nnet.schedule import LABELED, labeled_plan
 from am.nnet.trainer import Trainer, TrainerSettings
 from am.outputs import sha256_of_file
@@ -36,7 +40,6 @@ from am.shar.index import is_shar
 
 log = logging.getLogger(__name__)
 
-FRAME_SHIFT_TOLERANCE = 1e-6
 WITH_LATTICES_NAME = "cuts_with_lattices.jsonl.gz"
 WITHOUT_LATTICES_NAME = "labeled_without_lattices.txt"
 
@@ -173,12 +176,8 @@ def check_network_fits(network: LoadedNetwork, model: Path, tree: Path, data: li
         raise InputError(f"{tree}: no such file; give the folder of steps/cluster_senones.py")
     if sha256_of_file(tree) != network.tree_sha256:
         raise InputError(f"{tree}: not the tree of {model}; give the senones it was trained on")
-    dimension = check_feature_kind(data)
-    if dimension != network.front_end.input_dim:
-        raise InputError(
-            f"{data[0]}: features of {dimension} values, {model} takes "
-            f"{network.front_end.input_dim}; give the features it was trained on"
-        )
+    for folder in data:
+        network.check_features(folder, model)
 
 
 def _check_lattices_fit(network: LoadedNetwork, model: Path, store: DenominatorStore) -> None:

@@ -30,7 +30,7 @@ from am import outputs
 from am.coded_shards import Codec
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import CUTS_NAME, describe_features, open_feature_data
+from am.features.feature_data import CUTS_NAME, open_feature_data
 from am.nnet.data import load_features
 from am.nnet.network import WEIGHTS_NAME, LoadedNetwork
 from am.processes import ONE_PROCESS
@@ -260,14 +260,7 @@ def _check_inputs(
     network: LoadedNetwork, unlabeled: Path, model: Path, settings: DumpSettings
 ) -> None:
     open_feature_data(unlabeled)
-    description = describe_features(unlabeled)
-    expected = (network.front_end.input_dim, network.front_end.frame_shift)
-    if (description.dimension, description.frame_shift) != expected:
-        raise InputError(
-            f"{unlabeled}: {description.dimension} values every {description.frame_shift} s, but "
-            f"{model} was trained on {expected[0]} every {expected[1]} s; make the features with "
-            "the configuration of its training data"
-        )
+    network.check_features(unlabeled, model)
     largest = min(network.num_pdfs, MAX_TOP_K)
     if settings.top_k != "all" and not 1 <= settings.top_k <= largest:
         raise InputError(

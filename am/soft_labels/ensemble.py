@@ -34,11 +34,10 @@ class Ensemble:
                     f"{folder}: {network.num_pdfs} senones of another tree than that of "
                     f"{folders[0]}; give teachers of the same senones"
                 )
-            if _input_of(network) != _input_of(first):
+            if network.front_end.features != first.front_end.features:
                 raise InputError(
-                    f"{folder}: {_input_of(network)[0]} values every {_input_of(network)[1]} s, "
-                    f"but {folders[0]} takes {_input_of(first)[0]} every {_input_of(first)[1]} s; "
-                    "give teachers trained on the same features"
+                    f"{folder}: takes {network.front_end.features}, but {folders[0]} takes "
+                    f"{first.front_end.features}; give teachers trained on the same features"
                 )
         return Ensemble(networks)
 
@@ -56,7 +55,3 @@ class Ensemble:
             torch.stack(of_utterance).mean(0).log_softmax(-1)
             for of_utterance in zip(*of_networks, strict=True)
         ]
-
-
-def _input_of(network: LoadedNetwork) -> tuple[int, float]:
-    return network.front_end.input_dim, network.front_end.frame_shift

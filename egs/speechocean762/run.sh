@@ -24,6 +24,7 @@
 #   --seed N                    seed of every random choice
 #   --top-k N                   teacher logits stored a frame
 #   --sat true|false            speaker-adaptive GMMs, whose alignments train the networks
+#   --teacher-features lfbe|fmllr   what the teacher sees; fmllr: adapted to each speaker (needs --sat)
 #   --smbr true|false           sequence training of teacher and student (stages 8 and 13)
 #   --lm-order N                order of the trained language model
 #   --lm-cutoffs 0,0,1          n-grams seen at most so often are left out, an order each
@@ -50,6 +51,7 @@ batches=divided
 seed=1
 top_k=20
 sat=true
+teacher_features=lfbe
 smbr=true
 lm_order=3
 lm_cutoffs=

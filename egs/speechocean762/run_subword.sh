@@ -95,10 +95,10 @@ fi
 
 run_gmm_stages
 
-if begin_stage 7 "teacher of pieces"; then train_cross_entropy teacher_ce teacher.yaml; fi
+if begin_stage 7 "teacher of pieces"; then train_cross_entropy teacher_ce teacher.yaml lfbe; fi
 
 if begin_stage 8 "student of pieces on labelled speech alone"; then
-  train_cross_entropy student_supervised student.yaml
+  train_cross_entropy student_supervised student.yaml lfbe
 fi
 
 if begin_stage 9 "decoding, pieces and words"; then

@@ -33,7 +33,7 @@ def make_data(folder, durations, broken=()):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_cuts_get_their_features_in_their_order(tmp_path, monkeypatch, jobs):
-    monkeypatch.setattr("am.features.compute.CUTS_A_PART", 2)
+    monkeypatch.setattr("am.features.feature_parts.CUTS_A_PART", 2)
     data = make_data(tmp_path / "data", [0.5, 0.31, 0.77, 0.2, 1.0])
     (tmp_path / "partial.lfbe").mkdir()
     compute_features(
@@ -56,14 +56,14 @@ def test_cuts_get_their_features_in_their_order(tmp_path, monkeypatch, jobs):
 
 
 def test_an_unfinished_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("am.features.compute.CUTS_A_PART", 1)
+    monkeypatch.setattr("am.features.feature_parts.CUTS_A_PART", 1)
     data = make_data(tmp_path / "data", [0.2, 0.2, 0.2])
     output = tmp_path / "mfcc"
     output.mkdir()
     computed = []
-    from am.features import compute
+    from am.features import feature_parts
 
-    original = compute._compute_part
+    original = feature_parts._make_part
 
     def stop_at_the_third(state, part):
         if len(computed) == 2:
@@ -71,7 +71,7 @@ def test_an_unfinished_run_goes_on(tmp_path, monkeypatch):
         computed.append(part.cuts.name)
         original(state, part)
 
-    monkeypatch.setattr(compute, "_compute_part", stop_at_the_third)
+    monkeypatch.setattr(feature_parts, "_make_part", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         compute_features(data, output, output, "mfcc", MfccSettings())
     computed.clear()

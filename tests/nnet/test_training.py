@@ -315,6 +315,21 @@ def test_a_label_outside_the_senones_is_named(task):
         train_cross_entropy(*task.inputs(), task.output("network"), SETTINGS, "cpu")
 
 
+def test_energies_are_changed_of_lfbe_alone(task):
+    for folder in (task.labeled, task.dev):
+        path = folder / "features.json"
+        path.write_text(path.read_text().replace('"lfbe"', '"fmllr-01234567"'))
+    warped = dataclasses.replace(TRAINER, max_frequency_warp=0.1)
+    adapted = task.output("adapted")
+    arguments = (*task.inputs(), adapted)
+    with pytest.raises(InputError, match=r"labeled: holds fmllr-01234567; .* are for LFBE"):
+        train_cross_entropy(*arguments, dataclasses.replace(SETTINGS, trainer=warped), "cpu")
+    train_cross_entropy(*arguments, dataclasses.replace(SETTINGS, epochs=1), "cpu")
+    assert load_network(adapted).front_end.features.kind == "fmllr-01234567"
+    with pytest.raises(InputError, match=r"unlabeled: lfbe of .* takes fmllr-01234567 of"):
+        dump(task, adapted)
+
+
 def test_a_student_s_bad_inputs_are_named(task):
     teacher = task.output("teacher")
     train_cross_entropy(*task.inputs(), teacher, dataclasses.replace(SETTINGS, epochs=1), "cpu")

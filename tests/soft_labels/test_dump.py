@@ -235,7 +235,7 @@ def test_bad_input_is_named(tmp_path, teacher, unlabeled):
     path = unlabeled / "features.json"
     description = json.loads(path.read_text())
     path.write_text(json.dumps({**description, "dimension": 64}))
-    with pytest.raises(InputError, match=r"64 values every 0\.01 s, but"):
+    with pytest.raises(InputError, match=r"lfbe of 64 values every 0\.01 s, .* takes"):
         dump_soft_labels(unlabeled, teacher, output, SETTINGS, ONE_PROCESS, "cpu")
     path.write_text(json.dumps(description))
     (unlabeled / "features.f16").write_bytes(b"")
