@@ -178,5 +178,5 @@ def test_folders_that_do_not_fit_are_refused(folders: Path, tmp_path: Path) -> N
     data.mkdir()
     (data / "cuts.jsonl.gz").write_bytes((folders / "data" / "cuts.jsonl.gz").read_bytes())
     write_feature_settings(data, "lfbe", CHANNELS + 1, LfbeSettings(num_mel_bins=CHANNELS + 1))
-    with pytest.raises(InputError, match="lfbe of 5 values .* takes lfbe of 4"):
+    with pytest.raises(InputError, match=r"lfbe of 5 values .* takes lfbe of 4"):
         align(folders, tmp_path / "out", data=data)
