@@ -12,8 +12,8 @@ tool = Tool(
     summary="Store a teacher's k highest logits, or all, for every frame of unlabelled data.  A "
     "killed run goes on; in a finished store, damaged shards are found and made again alone.",
     reads=[
-        "UNLABELED: a feature data folder, LFBE (steps/make_features.py), or the same as shards "
-        "(utils/to_shar.py)",
+        "UNLABELED: a feature data folder, with the features that MODEL was trained on, or the "
+        "same as shards (utils/to_shar.py)",
         "MODEL: the teacher, a network folder (steps/train_ce.py)",
     ],
     writes=["OUTPUT/store.json, shard-*: the soft labels by cut (am/storage.py)"],

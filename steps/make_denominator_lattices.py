@@ -15,7 +15,7 @@ tool = Tool(
     "it.  A killed run goes on at the first unfinished shard.",
     reads=[
         "GRAPH: HCLG with a weak language model, e.g. a unigram (utils/mkgraph.py)",
-        "DATA: feature data folder of the labelled cuts, LFBE (steps/make_features.py)",
+        "DATA: feature data folder of the labelled cuts, with the features of MODEL",
         "MODEL: the network that sequence training starts from (steps/train_ce.py)",
     ],
     writes=[

@@ -12,8 +12,8 @@ from commandline import Tool
 tool = Tool(
     summary="Train an LSTM acoustic model with cross-entropy on labelled data.",
     reads=[
-        "LABELED, DEV: feature data folders, LFBE (steps/make_features.py), or the same "
-        "as shards (utils/to_shar.py)",
+        "LABELED, DEV: feature data folders, LFBE (steps/make_features.py) or adapted to speakers "
+        "(steps/make_fmllr_features.py), or the same as shards (utils/to_shar.py)",
         "SENONES/tree.json: the senones (steps/cluster_senones.py)",
         "LABELS/labeled, LABELS/dev: a pdf-id every 30 ms (steps/make_senone_labels.py); "
         "shards hold their own",

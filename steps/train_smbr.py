@@ -12,7 +12,7 @@ tool = Tool(
     summary="Train a network further on labelled data with sMBR: more expected senone accuracy "
     "over the denominator lattices.  --set criterion=mpfe counts phones, criterion=mmi is MMI.",
     reads=[
-        "LABELED, DEV: feature data folders, LFBE (steps/make_features.py)",
+        "LABELED, DEV: feature data folders, with the features that MODEL was trained on",
         "SENONES/tree.json: the senones (steps/cluster_senones.py)",
         "LABELS/labeled, LABELS/dev: a pdf-id every 30 ms (steps/make_senone_labels.py,",
         "       steps/align_network.py)",

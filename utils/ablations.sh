@@ -127,9 +127,8 @@ check_rows() {
   if [ -z "$rows" ]; then
     for row in $all_rows; do
       if [ "$teacher" = teacher_ce ] && [ "${row%_smbr}" != "$row" ]; then continue; fi
-      if [ "$teacher_speech/$teacher_features" != unlabeled_clean/lfbe ] && [ "$row" = same_noise ]; then
-        continue
-      fi
+      if [ "$row" = same_noise ] &&
+        { [ "$teacher_speech" = unlabeled ] || [ "$teacher_features" != lfbe ]; }; then continue; fi
       rows="$rows $row"
     done
   fi
@@ -186,12 +185,6 @@ make_labels() {
       dump_soft_labels "$top_k" "$last_student" "$(labels_of "$1")"
       ;;
   esac
-}
-
-# dump_soft_labels K SYSTEM OUTPUT OPTION ...
-dump_soft_labels() {
-  steps/dump_soft_labels.py --top-k "$1" --executor "$executor" --device "$device" "${@:4}" \
-    "$(features_of "$teacher_speech" "$teacher_features")" "$exp/$2" "$3"
 }
 
 # train_another_teacher: as the recipe's, from the next seed.

@@ -226,9 +226,7 @@ run_recipe_stages() {
   fi
 
   if begin_stage 10 "soft labels of the unlabelled speech"; then
-    steps/dump_soft_labels.py --top-k "$top_k" --executor "$executor" --device "$device" \
-      "$(features_of "$teacher_speech" "$teacher_features")" "$exp/$teacher" \
-      "$data/unlabeled/soft_labels"
+    dump_soft_labels "$top_k" "$teacher" "$data/unlabeled/soft_labels"
   fi
 
   if begin_stage 11 "baseline: the student on labelled speech alone"; then
@@ -326,6 +324,12 @@ train_cross_entropy() {
     ${options[@]+"${options[@]}"} \
     "$(features_of labeled "$3")" "$(features_of dev "$3")" \
     "$exp/senones" "$exp/senone_labels" "$exp/$1"
+}
+
+# dump_soft_labels K SYSTEM OUTPUT OPTION ...
+dump_soft_labels() {
+  steps/dump_soft_labels.py --top-k "$1" --executor "$executor" --device "$device" "${@:4}" \
+    "$(features_of "$teacher_speech" "$teacher_features")" "$exp/$2" "$3"
 }
 
 # train_student NAME SCHEDULE

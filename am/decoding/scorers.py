@@ -11,8 +11,7 @@ import torch
 from lhotse.cut import Cut
 
 from am.errors import InputError
-from am.features.feature_data import describe_features
-from am.features.gmm_front_end import GmmFrontEnd
+from am.features.gmm_front_end import GmmFrontEnd, check_mfcc_data
 from am.gmm import load_gmm
 from am.nnet import load_network
 from am.nnet.data import load_features
@@ -84,7 +83,8 @@ class GmmScorer:
         transforms_dir: Path | None = None,
     ):
         self._gmm = load_gmm(folder, device)
-        data = describe_features(data_dir)
+        features = self._gmm.model.features
+        data = check_mfcc_data(data_dir, features, folder)
         tree = folder / "tree.json"
         self.facts = ModelFacts(
             folder=folder,
@@ -92,13 +92,8 @@ class GmmScorer:
             num_pdfs=self._gmm.num_pdfs,
             tree_sha256=sha256_of_file(tree) if tree.is_file() else None,
             frame_shift=data.frame_shift,
-            feature_dim=self._gmm.model.features.mfcc_dim,
+            feature_dim=features.mfcc_dim,
         )
-        if (data.kind, data.dimension) != ("mfcc", self.facts.feature_dim):
-            raise InputError(
-                f"{data_dir}: {data}, {folder} takes mfcc of {self.facts.feature_dim} values; give "
-                "the data folder with those features"
-            )
         self.front_end = GmmFrontEnd.open(folder, data_dir, transforms_dir)
 
     def scores(self, cut: Cut) -> np.ndarray:

@@ -21,13 +21,12 @@ from am.errors import InputError
 from am.executors import Executor
 from am.features.feature_data import (
     FeatureDescription,
-    describe_features,
     one_line_reason,
     write_feature_description,
 )
 from am.features.feature_parts import make_features_in_parts
 from am.features.gmm_features import GmmFeatures, fault_of_features
-from am.features.gmm_front_end import GmmFrontEnd, gather_normalisation
+from am.features.gmm_front_end import GmmFrontEnd, check_mfcc_data, gather_normalisation
 from am.features.storage import Float16FileWriter
 from am.processes import ONE_PROCESS
 
@@ -61,23 +60,18 @@ def write_adapted_features(
         InputError: features that are no MFCC of the model's width, a model that is not adapted to
             speakers, a speaker without a transform, too many rejected cuts.
     """
-    found = describe_features(data)
-    wanted = GmmFeatures.load(model)
-    if (found.kind, found.dimension) != ("mfcc", wanted.mfcc_dim):
-        raise InputError(
-            f"{data}: {found}, {model} takes mfcc of {wanted.mfcc_dim} values; give the data "
-            "folder with those features"
-        )
+    features = GmmFeatures.load(model)
+    frame_shift = check_mfcc_data(data, features, model).frame_shift
     front_end = GmmFrontEnd.open(model, data, transforms, gather_normalisation(data, executor))
     make_features_in_parts(
         data,
         output,
         final_output,
-        partial(_AdaptedFeatures, front_end, found.frame_shift),
+        partial(_AdaptedFeatures, front_end, frame_shift),
         executor,
         max_rejected_share,
     )
-    description = FeatureDescription(adapted_kind(wanted), wanted.dim, found.frame_shift)
+    description = FeatureDescription(adapted_kind(features), features.dim, frame_shift)
     write_feature_description(output, description)
 
 

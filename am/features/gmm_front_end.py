@@ -11,7 +11,7 @@ import torch
 
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import open_feature_data
+from am.features.feature_data import FeatureDescription, describe_features, open_feature_data
 from am.features.gmm_features import (
     GmmFeatures,
     SpeakerNormalisation,
@@ -88,6 +88,26 @@ class GmmFrontEnd:
         variance = self.features.normalise_variance
         frames = self.features.model_input(self.normalisation.apply(speaker, mfcc, variance))
         return frames if self.transforms is None else self.transforms.apply(speaker, frames)
+
+
+def check_mfcc_data(data: Path, features: GmmFeatures, model: Path) -> FeatureDescription:
+    """What a feature data folder holds, which is MFCC as wide as those of a GMM.
+
+    Args:
+        data: the feature data folder.
+        features: of the GMM.
+        model: its folder, for the message.
+
+    Raises:
+        InputError: it holds other features.
+    """
+    found = describe_features(data)
+    if (found.kind, found.dimension) != ("mfcc", features.mfcc_dim):
+        raise InputError(
+            f"{data}: {found}, {model} takes mfcc of {features.mfcc_dim} values; give the data "
+            "folder with those features (steps/make_features.py --kind mfcc)"
+        )
+    return found
 
 
 def gather_normalisation(data: Path, executor: Executor) -> SpeakerNormalisation:

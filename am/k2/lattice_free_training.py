@@ -109,7 +109,8 @@ def train_lattice_free(
     """Go on training a network with a lattice-free criterion; of several processes one writes.
 
     Args:
-        labeled, dev: feature data folders, LFBE; transcribed where numerators are transcripts.
+        labeled, dev: feature data folders with the network's features; transcribed where numerators
+            are transcripts.
         lang_folder: of the transcripts.
         senones: the senone folder, whose tree the labels were made with.
         labels: holds the stores ``labeled`` and ``dev`` of pdf-ids.
@@ -136,6 +137,7 @@ def train_lattice_free(
     with group.main_first():
         if group.is_main:
             check_network_fits(network, model, senones / "tree.json", [labeled, dev])
+            settings.trainer.check_augmentation(labeled)
         for name, data in ((LABELED, labeled), ("dev", dev)):
             stored = open_labels(labels / name, "pdf-ids", network.num_pdfs, network.frame_shift)
             if group.is_main:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from am.errors import InputError
-from am.features.feature_data import FeatureDescription, describe_features
+from am.features.feature_data import describe_features
 from am.features.low_frame_rate import STACKED_FRAMES, LowFrameRateFrontEnd, estimate_front_end
 from am.nnet.audio_augmentation import AudioAugmentationSettings
 from am.nnet.checkpoint import TrainingState
@@ -130,7 +130,7 @@ def train_cross_entropy(
     """Train a network on hard labels; of several processes (:mod:`am.parallel`) one writes.
 
     Args:
-        labeled, dev: feature data folders, LFBE.
+        labeled, dev: feature data folders of one kind of features.
         senones: the senone folder, whose tree the labels were made with.
         labels: holds the stores ``labeled`` and ``dev`` of pdf-ids at the low frame rate.
         output: the network folder to write; an unfinished training in it goes on.
@@ -180,16 +180,6 @@ def train_student(
         shutil.rmtree(output / "parts", ignore_errors=True)
 
 
-def _check_augmentation(trainer: TrainerSettings, data: Path, features: FeatureDescription) -> None:
-    """Raise InputError where mel energies are to be changed that are none."""
-    energies_change = trainer.max_frequency_warp > 0 or trainer.noise_mixing.probability > 0
-    if energies_change and features.kind != "lfbe":
-        raise InputError(
-            f"{data}: holds {features.kind}; max_frequency_warp and noise_mixing are for LFBE: "
-            "--set trainer.max_frequency_warp=0 --set trainer.noise_mixing.probability=0"
-        )
-
-
 def log_priors_of(labels: RaggedStore, num_pdfs: int, pseudo_count: float) -> Tensor:
     """(num_pdfs,) natural log of the senones' relative frequencies in hard labels.
 
@@ -232,9 +222,9 @@ class _Preparation:
         self._started = time.monotonic()
         self.num_pdfs = ContextTree.load(senones / "tree.json").num_pdfs
         self.tree_sha256 = sha256_of_file(senones / "tree.json")
-        self.feature_dim = check_feature_kind([labeled, dev])
+        check_feature_kind([labeled, dev])
+        settings.trainer.check_augmentation(labeled)
         self._features = describe_features(labeled)
-        _check_augmentation(settings.trainer, labeled, self._features)
         self.label_frame_shift = STACKED_FRAMES * self._features.frame_shift
         self.labels_wanted = LabelsWanted(self.num_pdfs, self.tree_sha256, self.label_frame_shift)
         self.labeled_cuts, self._dev_cuts = (

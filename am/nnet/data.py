@@ -327,9 +327,8 @@ def check_feature_kind(folders: Iterable[Path]) -> int:
     for folder, description in descriptions.items():
         if description != first:
             raise InputError(
-                f"{folder}: {description.kind} of {description.dimension} values every "
-                f"{description.frame_shift} s, but {first_folder} has {first.kind} of "
-                f"{first.dimension} every {first.frame_shift} s; make both with one configuration"
+                f"{folder}: {description}, but {first_folder} has {first}; make both with one "
+                "configuration"
             )
     return first.dimension
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from am.errors import InputError
+from am.features.feature_data import describe_features
 from am.features.masking import MaskingSettings
 from am.features.noise_mixing import NoiseMixingSettings
 from am.nnet.averaging import AveragingSettings
@@ -83,4 +85,14 @@ class TrainerSettings:
         if self.keep_checkpoints < 1:
             raise InputError(
                 f"trainer: keep_checkpoints must be at least 1, not {self.keep_checkpoints}"
+            )
+
+    def check_augmentation(self, data: Path) -> None:
+        """Raise InputError where mel energies are to be changed, and ``data`` holds none."""
+        kind = describe_features(data).kind
+        changes_energies = self.max_frequency_warp > 0 or self.noise_mixing.probability > 0
+        if changes_energies and kind != "lfbe":
+            raise InputError(
+                f"{data}: holds {kind}; max_frequency_warp and noise_mixing are for LFBE: "
+                "--set trainer.max_frequency_warp=0 --set trainer.noise_mixing.probability=0"
             )

@@ -98,7 +98,7 @@ def train_sequence(
     ``labeled_without_lattices.txt`` and left out.
 
     Args:
-        labeled, dev: feature data folders, LFBE.
+        labeled, dev: feature data folders with the network's features.
         senones: the senone folder, whose tree the labels were made with.
         labels: holds the stores ``labeled`` and ``dev`` of pdf-ids; ``labeled`` is the numerator
             alignment.
@@ -126,6 +126,7 @@ def train_sequence(
     with group.main_first():
         if group.is_main:
             check_network_fits(network, model, senones / "tree.json", [labeled, dev])
+            settings.trainer.check_augmentation(labeled)
             _check_lattices_fit(network, model, store)
         for name, data in ((LABELED, labeled), ("dev", dev)):
             stored = open_labels(labels / name, "pdf-ids", network.num_pdfs, network.frame_shift)

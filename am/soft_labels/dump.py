@@ -85,8 +85,8 @@ def dump_soft_labels(
     """Write the soft labels of a feature data folder; shards that are whole are kept.
 
     Args:
-        unlabeled: feature data folder, LFBE, or the same as shards, each of which makes a shard of
-            the store.
+        unlabeled: feature data folder with the teacher's features, or the same as shards, each of
+            which makes a shard of the store.
         model: network folder of the teacher.
         output: the store to write (:class:`am.storage.RaggedStore`, kind ``soft labels``), with
             ``pdf_ids`` (T', k) uint16 and ``logits`` (T', k) float32, highest first; where all are

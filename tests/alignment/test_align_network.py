@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lhotse import CutSet, Features, MonoCut, SupervisionSegment
+from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from am.alignment.align_network import NetworkAlignmentSettings, align_network
 from am.errors import InputError
@@ -27,6 +27,7 @@ from am.nnet.network import load_network, save_network
 from am.outputs import sha256_of_file
 from am.processes import ONE_PROCESS, LocalProcesses
 from am.tree.context_tree import ContextTree, monophone_tree
+from tests.stored_features import store_features
 
 CHANNELS = 4
 SETTINGS = NetworkAlignmentSettings(acoustic_scale=0.7, self_loop_scale=0.4)
@@ -77,18 +78,8 @@ def make_data(folder: Path, generator: np.random.Generator) -> None:
             name, duration = f"cut-{index}", length / 100
             cut = MonoCut(name, 0, duration, channel=0)
             cut.supervisions = [SupervisionSegment(name, name, 0, duration, text=text)]
-            cut.features = Features(
-                type="megahour-lfbe",
-                num_frames=length,
-                num_features=CHANNELS,
-                frame_shift=0.01,
-                sampling_rate=16000,
-                start=0,
-                duration=duration,
-                storage_type=storage.name,
-                storage_path=storage.storage_path,
-                storage_key=storage.write(name, 3 * generator.normal(size=(length, CHANNELS))),
-                channels=0,
+            cut.features = store_features(
+                storage, name, 3 * generator.normal(size=(length, CHANNELS))
             )
             writer.write(cut)
     write_feature_settings(folder, "lfbe", CHANNELS, LfbeSettings(num_mel_bins=CHANNELS))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lhotse import CutSet, Features, MonoCut, NumpyFilesWriter, Recording, SupervisionSegment
+from lhotse import CutSet, MonoCut, NumpyFilesWriter, Recording, SupervisionSegment
 from scipy.special import logsumexp
 from scipy.stats import norm
 
@@ -23,6 +23,7 @@ from am.hmm.transitions import TransitionModel
 from am.nnet.lstm import AcousticModel, LstmSettings
 from am.nnet.network import load_network, save_network
 from am.tree.context_tree import monophone_tree
+from tests.stored_features import store_features
 
 CPU = torch.device("cpu")
 
@@ -37,18 +38,7 @@ def feature_data(folder: Path, kind: str, matrices: Mapping[str, np.ndarray]) ->
     ):
         for cut_id, matrix in matrices.items():
             duration = len(matrix) * 0.01
-            features = Features(
-                type=kind,
-                num_frames=len(matrix),
-                num_features=dim,
-                frame_shift=0.01,
-                sampling_rate=16000,
-                start=0.0,
-                duration=duration,
-                storage_type=storage.name,
-                storage_path=str(storage.storage_path),
-                storage_key=storage.write(cut_id, matrix),
-            )
+            features = store_features(storage, cut_id, matrix, kind)
             recording = Recording(cut_id, [], 16000, round(duration * 16000), duration)
             supervision = SupervisionSegment(cut_id, cut_id, 0.0, duration, speaker="speaker")
             cuts.write(MonoCut(cut_id, 0.0, duration, 0, [supervision], features, recording))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lhotse import CutSet, Features, MonoCut, SupervisionSegment
+from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from am.errors import InputError
 from am.features.adapted import adapted_kind, write_adapted_features
@@ -17,6 +17,7 @@ from am.features.gmm_features import GmmFeatures
 from am.features.speaker_transforms import SpeakerTransform, SpeakerTransforms
 from am.features.storage import Float16FileWriter
 from am.processes import LocalProcesses
+from tests.stored_features import store_features
 
 NUM_CEPSTRA, DIM, CONTEXT = 3, 2, 1
 GENERATOR = np.random.default_rng(0)
@@ -53,19 +54,7 @@ def data(tmp_path: Path) -> Path:
     ):
         for (cut_id, speaker), mfcc in MFCC.items():
             duration = len(mfcc) / 100
-            features = Features(
-                type="megahour-mfcc",
-                num_frames=len(mfcc),
-                num_features=NUM_CEPSTRA,
-                frame_shift=0.01,
-                sampling_rate=16000,
-                start=0,
-                duration=duration,
-                storage_type=storage.name,
-                storage_path=storage.storage_path,
-                storage_key=storage.write(cut_id, mfcc),
-                channels=0,
-            )
+            features = store_features(storage, cut_id, mfcc, "mfcc")
             supervision = SupervisionSegment(cut_id, cut_id, 0, duration, speaker=speaker)
             cuts.write(MonoCut(cut_id, 0, duration, 0, [supervision], features))
     write_feature_settings(folder, "mfcc", NUM_CEPSTRA, MfccSettings(num_cepstra=NUM_CEPSTRA))

@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
-from lhotse import CutSet, Features, MonoCut, SupervisionSegment
+from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from am.features.storage import Float16FileWriter
 from am.lang.lang import Lang
 from am.lang.prepare import LangSettings, prepare_lang
+from tests.stored_features import store_features
 
 MFCC_DIM = 5
 LEXICON = "go G OW\nno N OW\nnoon N UW N\ngone G AO N\ngone G OW N\nwon W AO N\nwoo W UW\n"
@@ -95,20 +96,7 @@ def write_data(
     with Float16FileWriter(folder / "features") as storage:
         for cut_id, matrix in matrices.items():
             duration = len(matrix) * 0.01
-            features = Features(
-                type="mfcc",
-                num_frames=len(matrix),
-                num_features=MFCC_DIM,
-                frame_shift=0.01,
-                sampling_rate=16000,
-                start=0.0,
-                duration=duration,
-                storage_type=storage.name,
-                storage_path=storage.storage_path,
-                storage_key=storage.write(cut_id, matrix),
-                recording_id=cut_id,
-                channels=0,
-            )
+            features = store_features(storage, cut_id, matrix, "mfcc")
             supervision = SupervisionSegment(
                 cut_id, cut_id, 0.0, duration, text=texts[cut_id], speaker=speakers[cut_id]
             )

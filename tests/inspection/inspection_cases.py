@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from lhotse import CutSet, Features, MonoCut, SupervisionSegment
+from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from am.features.extractors import LfbeSettings
 from am.features.feature_data import write_feature_settings
@@ -17,6 +17,7 @@ from am.lang.lang import Lang
 from am.lang.prepare import LangSettings, prepare_lang
 from am.storage import write_shard, write_store_description
 from am.tree.context_tree import monophone_tree
+from tests.stored_features import store_features
 
 SHIFT = 0.01
 NUM_BANDS = 64
@@ -95,19 +96,7 @@ def make_data(
         for cut_id, phones in utterances.items():
             energies = random.normal(size=(num_frames(phones), NUM_BANDS))
             duration = len(energies) * SHIFT
-            features = Features(
-                type="lfbe",
-                num_frames=len(energies),
-                num_features=NUM_BANDS,
-                frame_shift=SHIFT,
-                sampling_rate=16000,
-                start=0,
-                duration=duration,
-                storage_type=writer.name,
-                storage_path=writer.storage_path,
-                storage_key=writer.write(cut_id, energies),
-                channels=0,
-            )
+            features = store_features(writer, cut_id, energies)
             speech = SupervisionSegment(
                 cut_id, cut_id, 0, duration, speaker="anne", text=transcripts.get(cut_id)
             )

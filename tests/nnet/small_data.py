@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lhotse import CutSet, Features, MonoCut
+from lhotse import CutSet, MonoCut
 
 from am.features.extractors import LfbeSettings
 from am.features.feature_data import write_feature_settings
@@ -24,6 +24,7 @@ from am.nnet.trainer import Trainer, TrainerSettings
 from am.outputs import sha256_of_file
 from am.storage import write_shard, write_store_description
 from am.tree.context_tree import monophone_tree
+from tests.stored_features import store_features
 
 NUM_PDFS = 6
 CHANNELS = 12
@@ -80,19 +81,7 @@ def make_features(
             loud = np.arange(CHANNELS) // (CHANNELS // NUM_PDFS) == frames[:, None]
             features = 4.0 * loud - 8.0 + generator.normal(size=loud.shape)
             cut = MonoCut(f"{folder.name}-{seed}-{index:03d}", 0, len(frames) / 100, channel=0)
-            cut.features = Features(
-                type="megahour-lfbe",
-                num_frames=len(frames),
-                num_features=CHANNELS,
-                frame_shift=0.01,
-                sampling_rate=16000,
-                start=0,
-                duration=cut.duration,
-                storage_type=storage.name,
-                storage_path=storage.storage_path,
-                storage_key=storage.write(cut.id, features),
-                channels=0,
-            )
+            cut.features = store_features(storage, cut.id, features)
             writer.write(cut)
             truth[cut.id] = frames
     write_feature_settings(folder, "lfbe", CHANNELS, LfbeSettings(num_mel_bins=CHANNELS))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from lhotse import CutSet, Features, MonoCut, SupervisionSegment
+from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from am.features.storage import Float16FileWriter
 from am.graph.arrays import ArcList, to_fst
@@ -24,6 +24,7 @@ from am.nnet.trainer import TrainerSettings
 from am.outputs import sha256_of_file
 from am.storage import write_shard, write_store_description
 from am.tree.context_tree import monophone_tree
+from tests.stored_features import store_features
 
 WORDS = {1: (1, 2), 2: (3, 2), 3: (1, 4)}
 NUM_PDFS = 5
@@ -125,20 +126,7 @@ def _write_features(
             frames = means[np.repeat(pdf_ids, 3)]
             frames = frames + rng.normal(scale=1.2, size=frames.shape)
             duration = round(0.01 * len(frames), 2)
-            features = Features(
-                type="lfbe",
-                num_frames=len(frames),
-                num_features=DIMENSION,
-                frame_shift=0.01,
-                sampling_rate=16000,
-                start=0.0,
-                duration=duration,
-                storage_type="float16_file",
-                storage_path=storage.storage_path,
-                storage_key=storage.write(cut_id, frames),
-                recording_id=cut_id,
-                channels=0,
-            )
+            features = store_features(storage, cut_id, frames)
             supervision = SupervisionSegment(cut_id, cut_id, 0.0, duration, text="")
             cuts.write(
                 MonoCut(cut_id, 0.0, duration, 0, supervisions=[supervision], features=features)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lhotse import CutSet, Features, MonoCut, SupervisionSegment
+from lhotse import CutSet, MonoCut, SupervisionSegment
 
 from am.features.storage import Float16FileWriter
 from am.storage import write_shard, write_store_description
 from am.tree.build import build_tree
 from am.tree.grow import TreeSettings
+from tests.stored_features import store_features
 
 SHIFT = 0.01
 SETTINGS = TreeSettings(num_leaves=20, min_gain=0.0)
@@ -58,21 +59,8 @@ def write_data(folder: Path, utterances: dict[str, Any]) -> None:
     cuts = []
     with Float16FileWriter(folder / "features") as writer:
         for cut_id, made in utterances.items():
-            num_frames, dim = made.frames.shape
-            duration = num_frames * SHIFT
-            features = Features(
-                type="mfcc",
-                num_frames=num_frames,
-                num_features=dim,
-                frame_shift=SHIFT,
-                sampling_rate=16000,
-                start=0,
-                duration=duration,
-                storage_type=writer.name,
-                storage_path=writer.storage_path,
-                storage_key=writer.write(cut_id, made.frames),
-                channels=0,
-            )
+            duration = len(made.frames) * SHIFT
+            features = store_features(writer, cut_id, made.frames, "mfcc")
             speech = SupervisionSegment(cut_id, cut_id, 0, duration, speaker="one", text="<unk>")
             cut = MonoCut(cut_id, 0, duration, 0, supervisions=[speech], features=features)
             cuts.append(cut)
