@@ -20,7 +20,7 @@ from lhotse.features.io import get_writer
 
 from am.errors import InputError
 from am.executors import Executor
-from am.features.feature_data import CUTS_NAME
+from am.features.feature_data import CUTS_NAME, count_cuts
 from am.outputs import unfinished_folder
 from am.shards import make_shards
 
@@ -104,7 +104,7 @@ def make_features_in_parts(
     )
     num_rejected = _join([part.rejected for part in parts], output / REJECTED_NAME)
     _join([part.done for part in parts], output / CUTS_NAME)
-    num_cuts = sum(1 for _ in CutSet.from_jsonl_lazy(output / CUTS_NAME))
+    num_cuts = count_cuts(output)
     total = num_cuts + num_rejected
     log.info("features of %d cuts, %d rejected", num_cuts, num_rejected)
     if total == 0:

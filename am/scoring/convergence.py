@@ -93,8 +93,9 @@ class Training:
             interval = str(bmuf.sync_interval)
             if bmuf.sync_interval > longest:
                 interval += f" (a pass: {longest})"
-            momentum = f"{bmuf.momentum_of(self.workers):g}"
-            if momentum != "0":
+            eta = bmuf.momentum_of(self.workers)
+            momentum = f"{eta:g}"
+            if eta:
                 momentum += " Nesterov" if bmuf.nesterov else " classical"
             if bmuf.optimizer_state != "kept":
                 momentum += f", optimiser {bmuf.optimizer_state}"
